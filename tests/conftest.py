@@ -1,0 +1,28 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def missing(reason: str) -> None:
+    """Skip for want of an install, or fail where `.ci/run` forbids skipping."""
+    if os.environ.get("ECG_EDGE_REQUIRE_ALL") == "1":
+        pytest.fail(f"required in CI, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Return the folder of real pages and signals (shared/data), or skip."""
+    named = os.environ.get("ECG_EDGE_DATA")
+    for candidate in [Path(named)] if named else [ROOT.parent / "shared" / "data"]:
+        if (candidate / "ecg5" / "manifest.csv").is_file():
+            return candidate
+    missing("no data folder: set ECG_EDGE_DATA or put the data at ../shared/data")
+    raise AssertionError("unreachable")

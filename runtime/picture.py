@@ -1,0 +1,395 @@
+"""Reads picture files (JPEG, PNG, TIFF, BMP, WebP, GIF) through Pillow, within a memory limit.
+
+The plugin of the one format found is loaded, not Pillow's usual five, and the size that the header
+states is judged before a pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from PIL import Image
+
+from runtime.errors import PageError
+from runtime.grey import orient, reduce_image, upright_size
+from runtime.page import Page, finish_page, plausible_dpi, working_factor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from PIL.ImageFile import ImageFile
+
+__all__ = ["PictureDocument", "open_picture", "page_of_open_image"]
+
+#: Memory (bytes) that decoding one page may take. With the engine's own 50 MB and the process it
+#: stays below the 500 MB that a device with 1 GB can spare. Enough for A4 in colour at 600 dpi as
+#: TIFF (34.8 million pixels x 4 bytes x 2), A3 as PNG, and a black-and-white TIFF at 1,200 dpi.
+MAX_DECODE_BYTES = 300_000_000
+#: Largest baseline JPEG (pixels): phones have 200-megapixel cameras. It is decoded at 1/8 size and
+#: needs little memory, so time is the limit: 220 million pixels take about 1 s on a desktop core.
+MAX_JPEG_PIXELS = 220_000_000
+#: Scans of a progressive JPEG. Encoders write about 10; a crafted file of thousands of scans costs
+#: seconds a megabyte (https://libjpeg-turbo.org/pmwiki/uploads/About/TwoIssueswiththeJPEGStandard.pdf).
+MAX_JPEG_SCANS = 100
+#: Pages of a TIFF or PDF that are read; the rest of a longer file is refused as a whole.
+MAX_PAGES = 500
+#: Run-length coded BMP is decoded by Pillow in Python; larger ones (bytes) would take seconds.
+MAX_RLE_BMP_BYTES = 4_000_000
+
+ACCEPTED = "JPEG, PNG, TIFF, BMP, WebP, GIF, PDF or DICOM"
+RESEND = "export, scan or photograph the page again"
+
+# Pillow warns on stderr about odd metadata; what matters here is reported as a reason instead.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class _Format(NamedTuple):
+    name: str
+    opener: Callable[[io.BytesIO], ImageFile]
+    copies: int  # raster-sized buffers that the decoder holds at its peak, the result included
+
+
+def _open_jpeg(stream: io.BytesIO) -> ImageFile:
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    return JpegImageFile(stream)
+
+
+def _open_png(stream: io.BytesIO) -> ImageFile:
+    from PIL.PngImagePlugin import PngImageFile
+
+    return PngImageFile(stream)
+
+
+def _open_tiff(stream: io.BytesIO) -> ImageFile:
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    return TiffImageFile(stream)
+
+
+def _open_bmp(stream: io.BytesIO) -> ImageFile:
+    from PIL.BmpImagePlugin import BmpImageFile
+
+    return BmpImageFile(stream)
+
+
+def _open_webp(stream: io.BytesIO) -> ImageFile:
+    from PIL.WebPImagePlugin import WebPImageFile
+
+    return WebPImageFile(stream)
+
+
+def _open_gif(stream: io.BytesIO) -> ImageFile:
+    from PIL.GifImagePlugin import GifImageFile
+
+    return GifImageFile(stream)
+
+
+_JPEG = _Format("JPEG", _open_jpeg, 1)
+_PNG = _Format("PNG", _open_png, 1)
+_TIFF = _Format("TIFF", _open_tiff, 2)
+_BMP = _Format("BMP", _open_bmp, 1)
+_WEBP = _Format("WebP", _open_webp, 3)
+_GIF = _Format("GIF", _open_gif, 2)
+
+
+def open_picture(data: bytes) -> PictureDocument:
+    """Open the bytes of a picture file.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Returns
+    -------
+    PictureDocument
+        One page, or as many as a TIFF has. Of an animated GIF, WebP or PNG the first frame is read:
+        frames of an animation are no pages.
+
+    Raises
+    ------
+    PageError
+        If the file is of no accepted kind, damaged, or too large to decode in bounded memory.
+    """
+    found = _identify(data)
+    if found is None:
+        raise PageError(_what_else(data), f"give the page as {ACCEPTED}")
+    return PictureDocument(data, found)
+
+
+class PictureDocument:
+    """A picture file of one or more pages.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    kind : _Format
+        What it begins like.
+
+    Raises
+    ------
+    PageError
+        As :func:`open_picture`.
+    """
+
+    def __init__(self, data: bytes, kind: _Format) -> None:
+        self._data = data
+        self._kind = kind
+        self._used = False
+        if kind is _WEBP:
+            _check_memory(_webp_size(data), 4, kind)
+        self._image: ImageFile | None = self._open()
+        self.page_count = self._count_pages(self._image) if kind is _TIFF else 1
+
+    @property
+    def format(self) -> str:
+        """What the file is, for example ``"TIFF"``."""
+        return self._kind.name
+
+    def __enter__(self) -> PictureDocument:
+        """Return the document."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Release the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._image is not None:
+            self._image.close()
+            self._image = None
+
+    def read(self, number: int) -> Page:
+        """Read page `number` (from 1) as a grey working picture.
+
+        Raises
+        ------
+        PageError
+            If the page is damaged or too large to decode in bounded memory.
+        """
+        image = self._go_to(number)
+        size = image.size
+        dpi = plausible_dpi(image.info.get("dpi"))
+        orientation = self._orientation(image)
+        factor = working_factor(*size)
+        grey = orient(self._decode(image, factor, "L"), orientation)
+        return finish_page(
+            grey,
+            scale=1 / factor,
+            original_size=upright_size(size, orientation),
+            number=number,
+            kind=self._kind.name,
+            dpi=dpi,
+        )
+
+    def picture(self, number: int) -> Image.Image:
+        """Return page `number` as an upright RGB picture of at most 2,100 px, for people.
+
+        Raises
+        ------
+        PageError
+            As :meth:`read`.
+        """
+        image = self._go_to(number)
+        orientation = self._orientation(image)
+        return orient(self._decode(image, working_factor(*image.size), "RGB"), orientation)
+
+    def _open(self) -> ImageFile:
+        with _reasons(self._kind):
+            return self._kind.opener(io.BytesIO(self._data))
+
+    def _count_pages(self, image: ImageFile) -> int:
+        for number in range(1, MAX_PAGES + 1):
+            try:
+                image.seek(number)
+            except Exception:  # EOFError after the last page; a damaged page ends the list too
+                image.seek(0)
+                return number
+        raise PageError(f"the file has more than {MAX_PAGES} pages", "split it into smaller files")
+
+    def _go_to(self, number: int) -> ImageFile:
+        """Return the image standing at page `number`, its size judged, nothing decoded yet."""
+        if not 1 <= number <= self.page_count:
+            raise PageError(f"there is no page {number}", f"the file has {self.page_count}")
+        image = self._image
+        if image is None or (self._used and self._kind is not _TIFF):
+            image = self._image = self._open()  # a decoded JPEG cannot be scaled anew
+        if self._kind is _TIFF:
+            with _reasons(self._kind):
+                image.seek(number - 1)
+        self._used = True
+        self._check(image)
+        return image
+
+    def _orientation(self, image: ImageFile) -> int:
+        # Pillow turns TIFF pages upright by itself.
+        return 1 if self._kind is _TIFF else exif_orientation(image.info.get("exif"))
+
+    def _check(self, image: ImageFile) -> None:
+        if self._kind is _JPEG:
+            _check_jpeg(image, self._data)
+            return
+        _check_memory(image.size, 1 if image.mode in ("1", "L", "P") else 4, self._kind)
+        run_length_coded = self._kind is _BMP and image.tile and image.tile[0][0] == "bmp_rle"
+        if run_length_coded and len(self._data) > MAX_RLE_BMP_BYTES:
+            raise PageError("the run-length coded BMP is too large", "save it as PNG")
+
+    def _decode(self, image: ImageFile, factor: int, mode: str) -> Image.Image:
+        """Decode the page, reduced by `factor`, as mode ``"L"`` or ``"RGB"``."""
+        with _reasons(self._kind):
+            if self._kind is _JPEG:
+                width, height = image.size
+                image.draft(mode, (max(1, width // factor), max(1, height // factor)))
+                config = image.decoderconfig  # set by draft(): the scale it settled for
+                factor //= config[0] if config else 1
+            image.load()
+            return reduce_image(image, factor, mode)
+
+
+@contextmanager
+def _reasons(kind: _Format) -> Iterator[None]:
+    """Turn whatever a decoder raises into a :class:`PageError` in plain words."""
+    try:
+        yield
+    except (PageError, KeyboardInterrupt, SystemExit):
+        raise
+    except MemoryError:
+        raise PageError(
+            f"there is not enough memory to decode the {kind.name} picture", "scan at 300 dpi"
+        ) from None
+    except Exception as error:  # Pillow's plugins raise what their parsing happens to run into
+        if "truncated" in str(error).lower() or isinstance(error, EOFError):
+            message = f"the {kind.name} file ends too early"
+        else:
+            message = f"the file begins like {kind.name} but is damaged"
+        raise PageError(message, RESEND) from None
+
+
+def _check_memory(size: tuple[int, int], bytes_a_pixel: int, kind: _Format) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise PageError("the picture has no pixels", RESEND)
+    if width * height * bytes_a_pixel * kind.copies > MAX_DECODE_BYTES:
+        raise PageError(
+            f"the picture is {width} x {height} pixels, too large to decode in bounded memory",
+            "scan at 300 dpi, or save as JPEG",
+        )
+
+
+def _check_jpeg(image: ImageFile, data: bytes) -> None:
+    """Judge a JPEG by its header: progressive ones keep 2 bytes a sample until the last scan."""
+    width, height = image.size
+    scans = data.count(b"\xff\xda")
+    if scans > MAX_JPEG_SCANS:
+        raise PageError(f"the JPEG has {scans} scans", "save it as an ordinary JPEG")
+    in_one_go = scans <= 2 and "progressive" not in image.info  # 2: a thumbnail in the EXIF part
+    if width * height > MAX_JPEG_PIXELS or not in_one_go:
+        _check_memory(image.size, 2 * len(image.getbands()), _JPEG)
+
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", _JPEG),
+    (b"\x89PNG\r\n\x1a\n", _PNG),
+    (b"II*\x00", _TIFF),
+    (b"MM\x00*", _TIFF),
+    (b"II+\x00", _TIFF),
+    (b"MM\x00+", _TIFF),
+    (b"BM", _BMP),
+    (b"GIF87a", _GIF),
+    (b"GIF89a", _GIF),
+)
+
+
+def _identify(data: bytes) -> _Format | None:
+    for signature, kind in _SIGNATURES:
+        if data.startswith(signature):
+            return kind
+    return _WEBP if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+
+
+def _what_else(data: bytes) -> str:
+    """Say in plain words what a file of no accepted kind is."""
+    if data[4:8] == b"ftyp":
+        return "this is a HEIC, AVIF or video file of a phone, which cannot be read"
+    if data[:4] in (b"PK\x03\x04", b"\x1f\x8b\x08\x00") or data[:6] == b"7z\xbc\xaf\x27\x1c":
+        return "this is a packed archive, not a picture of a page"
+    start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith(b"<"):
+        return "this is an XML, HTML or SVG file, not a picture of a page"
+    if start and all(byte >= 32 or byte in b"\t\r\n\f" for byte in start):
+        return "this is a text file, not a picture of a page"
+    return "this is no picture, or its beginning is damaged"
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Return the canvas size that a WebP header states; Pillow allocates the canvas to open it.
+
+    Source: RFC 9649, sections 2.5 to 2.7.
+    """
+    chunk, body = data[12:16], data[20:30]
+    if chunk == b"VP8X" and len(body) == 10:
+        width = int.from_bytes(body[4:7], "little") + 1
+        return width, int.from_bytes(body[7:10], "little") + 1
+    if chunk == b"VP8L" and len(body) >= 5:
+        bits = int.from_bytes(body[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if chunk == b"VP8 " and len(body) == 10:
+        width, height = struct.unpack("<HH", body[6:10])
+        return width & 0x3FFF, height & 0x3FFF
+    raise PageError("the file begins like WebP but is damaged", RESEND)
+
+
+def exif_orientation(exif: bytes | None) -> int:
+    """Return the orientation that an EXIF block states, 1 to 8; 1 (upright) where it states none.
+
+    Reading the one tag here saves loading Pillow's TIFF module, 10 ms of a cold start.
+
+    Parameters
+    ----------
+    exif : bytes or None
+        The block, with or without its leading ``Exif\\0\\0``.
+    """
+    if not exif:
+        return 1
+    block = exif.removeprefix(b"Exif\x00\x00")
+    order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(block[:4])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(order + "I", block, 4)
+        (count,) = struct.unpack_from(order + "H", block, start)
+        for index in range(min(count, 256)):
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", block, start + 2 + 12 * index)
+            if tag == 0x0112 and kind == 3:
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        return 1
+    return 1
+
+
+def page_of_open_image(image: Image.Image, number: int) -> Page:
+    """Make a page of a Pillow image; see :func:`runtime.page.page_from_image`."""
+    kind = _Format(image.format or "image", _open_png, 1)
+    _check_memory(image.size, 1 if image.mode in ("1", "L", "P") else 4, kind)
+    exif = image.info.get("exif")
+    orientation = exif_orientation(exif if isinstance(exif, bytes) else None)
+    factor = working_factor(*image.size)
+    size = image.size
+    with _reasons(kind):
+        image.load()
+        grey = orient(reduce_image(image, factor, "L"), orientation)
+    return finish_page(
+        grey,
+        scale=1 / factor,
+        original_size=upright_size(size, orientation),
+        number=number,
+        kind=kind.name,
+        dpi=plausible_dpi(image.info.get("dpi")),
+    )

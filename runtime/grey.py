@@ -116,8 +116,6 @@ def _tone_range(image: Image.Image) -> tuple[float, float]:
 
 
 def _tones_to_bytes(band: Image.Image, low: float, high: float) -> Image.Image:
-    tones: NDArray[np.float32] = np.nan_to_num(
-        np.asarray(band, np.float32), posinf=high, neginf=low
-    )
+    tones = np.nan_to_num(np.asarray(band, np.float32), posinf=high, neginf=low)
     span = max(high - low, 1e-12)
     return Image.fromarray(np.clip((tones - low) * (255 / span), 0, 255).round().astype(np.uint8))

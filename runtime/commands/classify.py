@@ -1,0 +1,120 @@
+"""`classify`: answers pages and writes one record a page, in the order of the inputs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from runtime.cli import add_model_arguments, positive
+from runtime.errors import ExitCode, NoInputError, UsageError
+
+if TYPE_CHECKING:
+    from runtime.inputs import Input
+    from runtime.prediction import Prediction
+
+_log = logging.getLogger("ecg_edge.classify")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "inputs", nargs="*", metavar="INPUT", help="file, folder, quoted glob, or - for stdin"
+    )
+    parser.add_argument("-r", "--recursive", action="store_true", help="descend into folders")
+    parser.add_argument(
+        "--paths-from", metavar="FILE|-", help="read paths, one a line; answered line by line"
+    )
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="processes that answer side by side (default 1); the order of the records stays",
+    )
+    parser.add_argument("--format", choices=("text", "json", "jsonl", "csv"), default="text")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to a file, in one step")
+    parser.add_argument(
+        "--explain", metavar="DIR", help="write a PNG a page: the page with the evidence marked"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer all inputs; see interface.md for the exit codes."""
+    from runtime.outputs import open_writer
+    from runtime.progress import Progress
+
+    if not args.inputs and not args.paths_from:
+        raise UsageError("nothing to read", "name files, folders or -, or use --paths-from")
+    if args.explain and args.workers > 1:
+        raise UsageError("--explain draws in one process", "leave out --workers")
+    progress = Progress(_count(args))
+    seen = failed = found = 0
+    answers = _answers(args)
+    with open_writer(args.format, sys.stdout, args.output) as writer:
+        for prediction in answers:
+            writer.write(prediction)
+            progress.step()
+            seen += 1
+            failed += prediction.status == "error"
+            found += bool(prediction.sha256)
+            _log_answer(prediction, args.redact_names)
+    progress.close()
+    if not found:
+        raise NoInputError(
+            "no usable input: none of the inputs could be opened" if seen else "no page found",
+            "check the names; folders are read without their subfolders unless -r is given",
+        )
+    return ExitCode.SOME_INPUTS_FAILED if failed else ExitCode.OK
+
+
+def _answers(args: argparse.Namespace) -> Iterator[Prediction]:
+    """Yield the predictions of all inputs, from this process or from workers."""
+    from runtime.bundle import load_bundle
+
+    inputs = _inputs(args)
+    bundle = load_bundle(args.model)
+    if args.workers > 1:
+        from runtime.pool import answer_in_processes
+
+        yield from answer_in_processes(bundle, args.engine, args.threads, inputs, args.workers)
+        return
+    from runtime.classifier import Classifier
+
+    classifier = Classifier.from_bundle(bundle, args.engine, args.threads)
+    if args.explain is None:
+        for item in inputs:
+            yield from classifier.classify_pages(item)
+        return
+    from runtime.explain import Explainer
+
+    explainer = Explainer(args.explain)
+    for item in inputs:
+        for prediction in classifier.classify_pages(item, keep_evidence=True):
+            explainer.write(prediction)
+            yield prediction
+
+
+def _inputs(args: argparse.Namespace) -> Iterable[Input]:
+    from runtime.inputs import expand, read_list
+
+    listed = read_list(args.paths_from) if args.paths_from else ()
+    return chain(expand(args.inputs, args.recursive), listed)
+
+
+def _count(args: argparse.Namespace) -> int | None:
+    """Count the inputs for the progress bar, where one is shown and they can be counted twice."""
+    if not sys.stderr.isatty() or args.paths_from or "-" in args.inputs:
+        return None
+    return sum(1 for _ in _inputs(args))
+
+
+def _log_answer(prediction: Prediction, redact: bool) -> None:
+    if not _log.isEnabledFor(logging.INFO):
+        return
+    name = f"sha256 {prediction.sha256[:12]}" if redact else prediction.source
+    _log.info("%s page %d: %s", name, prediction.page, prediction.status)

@@ -1,0 +1,119 @@
+"""Separates the dark trace from paper and grid, and lists its ink as vertical runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageChops, ImageFilter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Runs", "darkness_of", "ink_threshold", "runs_of"]
+
+#: The paper estimate is made on a picture reduced by this factor (px).
+PAPER_REDUCTION = 16
+#: Paper whose local level varies by less than this (grey levels) is taken as even.
+EVEN_PAPER = 16
+#: A median grey level below this is a picture with light traces on a dark ground.
+DARK_GROUND = 90
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Vertical runs of ink, sorted by column, then from the top down.
+
+    Attributes
+    ----------
+    x : ndarray of int32, shape (n,)
+        Column of each run, working px.
+    top, bottom : ndarray of int32, shape (n,)
+        First row of the run and the row after its last, working px.
+    size : tuple of int
+        Width and height of the picture, px.
+    """
+
+    x: NDArray[np.int32]
+    top: NDArray[np.int32]
+    bottom: NDArray[np.int32]
+    size: tuple[int, int]
+
+
+def darkness_of(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return how much darker than the paper around it each pixel is.
+
+    Parameters
+    ----------
+    grey : ndarray of uint8, shape (h, w)
+        0 = black.
+
+    Returns
+    -------
+    ndarray of uint8, shape (h, w)
+        0 = paper; shadows and uneven light are gone.
+    """
+    height, width = grey.shape
+    picture = Image.fromarray(grey)
+    factor = max(1, min(PAPER_REDUCTION, min(height, width) // 8))
+    small = picture.reduce(factor)
+    if np.median(np.asarray(small)) < DARK_GROUND:
+        picture = ImageChops.invert(picture)
+        small = ImageChops.invert(small)
+    if min(small.size) >= 3:
+        paper = small.filter(ImageFilter.MaxFilter(5 if min(small.size) >= 5 else 3))
+    else:
+        paper = small
+    levels = np.asarray(paper)
+    low, high = np.percentile(levels, (5.0, 95.0))
+    if high - low < EVEN_PAPER:
+        ground = float(np.median(levels))
+        values = np.asarray(picture)
+        return np.subtract(
+            np.uint8(round(ground)), np.minimum(values, np.uint8(round(ground))), dtype=np.uint8
+        )
+    smooth = paper.filter(ImageFilter.BoxBlur(2)).resize(picture.size, Image.Resampling.BILINEAR)
+    return np.asarray(ImageChops.subtract(smooth, picture))
+
+
+def ink_threshold(darkness: NDArray[np.uint8]) -> int:
+    """Return the darkness from which a pixel counts as trace, between grid and trace.
+
+    Parameters
+    ----------
+    darkness : ndarray of uint8, shape (h, w)
+        As from :func:`darkness_of`.
+
+    Returns
+    -------
+    int
+        Half the darkness of the darkest strokes, and above the level of the grid.
+    """
+    counts = np.bincount(darkness[::2, ::2].ravel(), minlength=256).astype(np.float64)
+    tail = np.cumsum(counts[::-1])[::-1]
+    total = tail[0]
+    darkest = int(np.searchsorted(-tail, -0.004 * total, side="right")) - 1
+    return int(max(24, round(0.5 * max(darkest, 1))))
+
+
+def runs_of(mask: NDArray[np.bool_]) -> Runs:
+    """List the vertical runs of a mask.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (h, w)
+
+    Returns
+    -------
+    Runs
+    """
+    height, width = mask.shape
+    padded = np.zeros((width, height + 2), dtype=bool)
+    padded[:, 1:-1] = mask.T
+    flat = padded.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    starts, ends = edges[0::2], edges[1::2]
+    x, top = np.divmod(starts, height + 2)
+    bottom = ends - x * (height + 2)
+    return Runs(x.astype(np.int32), top.astype(np.int32), bottom.astype(np.int32), (width, height))

@@ -1,0 +1,1 @@
+"""The training stage: real pages in, a RUN folder (splits, weights, predictions, report) out."""

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.ink import Runs
+from runtime.strokes import neighbours, stroke_labels
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from runtime.ink import Runs
+
 
 __all__ = ["Rows", "find_rows"]
 
@@ -43,6 +46,7 @@ def find_rows(runs: Runs) -> Rows | None:
     Parameters
     ----------
     runs : Runs
+        Ink of the page.
 
     Returns
     -------
@@ -50,38 +54,50 @@ def find_rows(runs: Runs) -> Rows | None:
         None where no row of trace is found.
     """
     width, height = runs.size
-    step = max(1, round(0.7 * width / PAGE_MM))
-    occupied = _occupancy(runs, step)
-    coverage = _strip_coverage(occupied)
-    length, first, last = _longest_stretch(coverage >= 0.8)
-    longest = int(length.max(initial=0))
-    if longest < 0.25 * STRIPS:
+    mm = width / PAGE_MM
+    long = _long_strokes(runs, mm)
+    if len(long.x) == 0:
         return None
-    good = length >= 0.7 * longest
-    profile = coverage.sum(axis=0)
-    places = _peaks(np.where(good, profile, 0.0), max(3, round(5 * width / PAGE_MM / step)))
-    centres = []
-    for place in places:
-        near = np.abs((runs.top + runs.bottom) / 2 - (place + 0.5) * step) < 3 * step
-        centres.append(_mode((runs.top[near] + runs.bottom[near]) / 2, height))
-    keep = [i for i, y in enumerate(centres) if not _is_rule(runs, y, step)]
-    if not keep:
+    step = max(1, round(0.7 * mm))
+    coverage = _strip_coverage(_occupancy(long, step))
+    used = np.flatnonzero(coverage.max(axis=1) > 0.5)
+    if used.size < 0.2 * STRIPS:
         return None
-    y = np.array([centres[i] for i in keep])
+    profile = coverage[used].mean(axis=0)
+    profile = np.convolve(profile, np.ones(3) / 3, mode="same")
+    places = _peaks(np.where(profile >= 0.55 * profile.max(), profile, 0.0), round(5 * mm / step))
+    middle = (long.top + long.bottom) / 2
+    y = np.array(
+        [_mode(middle[np.abs(middle - (p + 0.5) * step) < 3 * step], height) for p in places]
+    )
     baselines = np.repeat(y[:, None], width, axis=1)
-    left = np.median([first[places[i]] for i in keep]) * width / STRIPS
-    right = (np.median([last[places[i]] for i in keep]) + 1) * width / STRIPS
-    left, right = _ends(runs, baselines, left, right, width / PAGE_MM)
+    left, right = used[0] * width / STRIPS, (used[-1] + 1) * width / STRIPS
+    left, right = _ends(long, baselines, left, right, mm)
     return Rows(baselines, left, right)
 
 
+def _long_strokes(runs: Runs, mm: float) -> Runs:
+    """Keep the ink of strokes as wide as a trace; letters, pulses and printed rules go."""
+    if len(runs.x) == 0:
+        return runs
+    labels = stroke_labels(len(runs.x), *neighbours(runs, 1))
+    count = len(runs.x)
+    left, right = np.full(count, runs.size[0]), np.full(count, -1)
+    top, bottom = np.full(count, runs.size[1]), np.full(count, -1)
+    np.minimum.at(left, labels, runs.x)
+    np.maximum.at(right, labels, runs.x)
+    np.minimum.at(top, labels, runs.top)
+    np.maximum.at(bottom, labels, runs.bottom)
+    keep = ((right - left >= 10 * mm) & (bottom - top > 2 * mm))[labels]
+    return Runs(runs.x[keep], runs.top[keep], runs.bottom[keep], runs.size)
+
+
 def _occupancy(runs: Runs, step: int) -> NDArray[np.bool_]:
-    """Return which cells (column, `step` rows) the middle of a run lies in, one cell dilated."""
+    """Return which cells (column, `step` rows) the middle of a run is near to."""
     width, height = runs.size
-    cells = np.zeros((width, height // step + 3), dtype=bool)
-    cells[runs.x, (runs.top + runs.bottom) // (2 * step) + 1] = True
-    near = cells[:, 1:-1] | cells[:, :-2] | cells[:, 2:]
-    return near
+    cells = np.zeros((width, height // step + 5), dtype=bool)
+    cells[runs.x, (runs.top + runs.bottom) // (2 * step) + 2] = True
+    return cells[:, 2:-2] | cells[:, 1:-3] | cells[:, 3:-1] | cells[:, :-4] | cells[:, 4:]
 
 
 def _strip_coverage(occupied: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -91,22 +107,6 @@ def _strip_coverage(occupied: NDArray[np.bool_]) -> NDArray[np.float64]:
     sums = np.add.reduceat(occupied, edges, axis=0, dtype=np.int32)
     sizes = np.diff(np.append(edges, width))
     return sums / np.maximum(sizes, 1)[:, None]
-
-
-def _longest_stretch(
-    good: NDArray[np.bool_],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return length, first and last strip of the longest stretch of good strips of each cell."""
-    cells = good.shape[1]
-    best = np.zeros(cells, dtype=np.int64)
-    end = np.zeros(cells, dtype=np.int64)
-    current = np.zeros(cells, dtype=np.int64)
-    for index, strip in enumerate(good):
-        current = np.where(strip, current + 1, 0)
-        better = current > best
-        best = np.where(better, current, best)
-        end = np.where(better, index, end)
-    return best, end - best + 1, end
 
 
 def _peaks(score: NDArray[np.float64], apart: int) -> list[int]:
@@ -124,15 +124,6 @@ def _mode(values: NDArray[np.float64], height: int) -> float:
     counts = np.bincount(np.round(values).astype(int), minlength=height).astype(float)
     smooth = np.convolve(counts, [1, 2, 3, 2, 1], mode="same")
     return float(np.argmax(smooth))
-
-
-def _is_rule(runs: Runs, y: float, step: int) -> bool:
-    """Tell whether a row is a printed rule: straight, and nothing leaves it."""
-    middle = (runs.top + runs.bottom) / 2
-    near = np.abs(middle - y) < 5 * step
-    tall = (runs.bottom - runs.top)[near]
-    spread = np.abs(middle[near] - y) > max(1.5, 0.4 * step)
-    return bool(near.any() and np.mean(spread) < 0.03 and np.percentile(tall, 98) < 3 * step)
 
 
 def _ends(

@@ -10,7 +10,7 @@ import numpy as np
 from runtime.ink import darkness_of, ink_threshold, runs_of
 from runtime.layout import ARRANGEMENTS, LAYOUTS, layout_of_rows
 from runtime.rows import find_rows
-from runtime.trace import LeadTrace, follow_rows, lead_of_row
+from runtime.trace import LeadTrace, follow_rows, lead_of_row, separator_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,14 +93,23 @@ def find_panel(page: Page) -> Panel:
         arrangement = ARRANGEMENTS[layout]
         step = (rows.right - rows.left) / arrangement.columns
         seconds = ROW_SECONDS / arrangement.columns
+        borders = [rows.left + k * step for k in range(arrangement.columns + 1)]
+        lead_rows = rows.baselines[: len(arrangement.leads)]
+        for k in range(1, arrangement.columns):
+            line = separator_columns(runs, lead_rows, borders[k], 2.5 * px_per_mm)
+            if len(lead_rows) > 1 and line.size:
+                borders[k] = float(line.mean()) + 0.5
+                for trace in traces[: len(lead_rows)]:
+                    for edge in (trace.top, trace.bottom):
+                        edge[max(0, line[0] - 1) : line[-1] + 2] = np.nan
         for index, names in enumerate(arrangement.leads):
             for column, name in enumerate(names):
-                x0 = rows.left + column * step
-                box = _rectangle(x0, y[index] - spacing / 2, x0 + step, y[index] + spacing / 2)
+                x0, x1 = borders[column], borders[column + 1]
+                box = _rectangle(x0, y[index] - spacing / 2, x1, y[index] + spacing / 2)
                 leads.append(
                     lead_of_row(
                         traces[index],
-                        (x0, x0 + step),
+                        (x0, x1),
                         name=name,
                         box=box / np.float32(page.scale),
                         line_width=line_width,

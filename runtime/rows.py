@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-
 __all__ = ["Rows", "find_rows"]
 
 #: The page is looked at in this many vertical strips.
@@ -129,19 +128,25 @@ def _mode(values: NDArray[np.float64], height: int) -> float:
 def _ends(
     runs: Runs, baselines: NDArray[np.float64], left: float, right: float, mm: float
 ) -> tuple[float, float]:
-    """Place the first and the last column of the traces; a calibration pulse lies before them."""
+    """Place the first and the last column of the traces.
+
+    A calibration pulse that touches its trace shows as columns at the left whose baselines are
+    empty in most rows; the trace begins after them.
+    """
     width, _ = runs.size
     y = baselines[:, runs.x]
-    at = np.abs((runs.top + runs.bottom) / 2 - y) < 2.5 * mm
+    at = (runs.top < y + 2.5 * mm) & (runs.bottom > y - 2.5 * mm)
     counts = np.zeros(width)
     for row in at:
         hit = np.zeros(width, dtype=bool)
         hit[runs.x[row]] = True
         counts += hit
-    enough = counts >= max(1.0, 0.6 * len(baselines))
-    inside = np.flatnonzero(enough[: int(right + 12 * mm)])
-    end = float(inside[-1] + 1) if inside.size else right
-    begin = int(left + 25 * mm)
-    gaps = np.flatnonzero(~enough[:begin])
-    start = float(gaps[-1] + 1) if gaps.size else left
-    return start, end
+    present = np.flatnonzero(counts >= max(1.0, 0.6 * len(baselines)))
+    if present.size == 0:
+        return left, right
+    first, last = int(present[0]), int(present[-1])
+    absent = counts[first : first + int(12 * mm)] <= 0.4 * len(baselines)
+    pulse = np.flatnonzero(absent)
+    if pulse.size:
+        first += int(pulse[-1]) + 1
+    return float(first), float(last + 1)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from runtime.ink import Runs
 
-__all__ = ["LeadTrace", "RowTrace", "follow_rows", "lead_of_row"]
+__all__ = ["LeadTrace", "RowTrace", "follow_rows", "lead_of_row", "separator_columns"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,32 @@ class RowTrace:
 
     top: NDArray[np.float32]
     bottom: NDArray[np.float32]
+
+
+def separator_columns(
+    runs: Runs, baselines: NDArray[np.float64], border: float, reach: float
+) -> NDArray[np.int64]:
+    """Find the printed vertical line between two columns of leads.
+
+    Parameters
+    ----------
+    runs : Runs
+    baselines : ndarray of float64, shape (rows, w)
+        Baselines of the rows that the line crosses, working px.
+    border : float
+        Where the line is expected, working px.
+    reach : float
+        How far from there it may be, working px.
+
+    Returns
+    -------
+    ndarray of int64
+        Columns in which a single run crosses every baseline; empty where there is no line.
+    """
+    near = np.abs(runs.x - border) <= reach
+    x, top, bottom = runs.x[near], runs.top[near], runs.bottom[near]
+    crosses = (top <= baselines[0, x]) & (bottom >= baselines[-1, x])
+    return np.unique(x[crosses]).astype(np.int64)
 
 
 def follow_rows(runs: Runs, baselines: NDArray[np.float64]) -> tuple[tuple[RowTrace, ...], float]:

@@ -136,11 +136,15 @@ def open_document(data: bytes, name: str | None = None) -> Document:
             f"{MAX_FILE_BYTES // 2**20} MB",
             "scan at 300 dpi, or save as JPEG",
         )
+    if data[128:132] == b"DICM":
+        from runtime.dicom import open_dicom
+
+        return open_dicom(data)
     if b"%PDF-" in data[:1024]:
         from runtime.pdf import PdfDocument
 
         return PdfDocument(data)
-    if data[128:132] == b"DICM" or (name is not None and name.lower().endswith((".dcm", ".dicom"))):
+    if name is not None and name.lower().endswith((".dcm", ".dicom")):
         from runtime.dicom import open_dicom
 
         return open_dicom(data)

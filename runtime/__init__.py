@@ -1,4 +1,4 @@
-"""Turns a picture of a 12-lead ECG into a class, a calibrated probability and a reason, on a CPU."""
+"""Turns a picture of a 12-lead ECG into a class, a calibrated probability and a reason."""
 
 from __future__ import annotations
 

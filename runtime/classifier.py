@@ -1,4 +1,4 @@
-"""The public classifier: any page in, one `Prediction` a page out, never an exception for bad input."""
+"""The public classifier: any page in, one `Prediction` a page out, no exception for bad input."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-__all__ = ["Classifier"]
+__all__ = ["Classifier", "normalised"]
 
 _log = logging.getLogger("ecg_edge.classifier")
 
@@ -159,67 +160,61 @@ class Classifier:
     ) -> Prediction:
         """Answer one decoded page."""
         timing = {"decode": (decoded - started) * 1e3}
-        reasons = check_page(page, self.limits)
-        panel: Panel | None = None
-        tensor = None
-        if not reasons:
-            panel = find_panel(page)
-            timing["panel"] = (perf_counter() - decoded) * 1e3
-            reasons = check_panel(page, panel, self.limits)
-        if not reasons and panel is not None:
-            tensor = self.preprocess.tensor(panel)
+        panel, tensor, reasons = self._prepare(page)
         prepared = perf_counter()
         timing["preprocess"] = (prepared - decoded) * 1e3
-        common = {
-            "source": source,
-            "page": page.number,
-            "sha256": sha256,
-            "model": self.identity,
-            "layout": panel.layout if panel is not None else None,
-        }
-        if tensor is None:
-            timing |= {"infer": 0.0, "total": (perf_counter() - started) * 1e3}
-            kept = Evidence(page, panel, None) if keep_evidence else None
-            return Prediction(
-                status="rejected", reasons=reasons, timing_ms=timing, evidence=kept, **common
-            )
-        outputs = self.engine.run(tensor[None])
-        timing["infer"] = (perf_counter() - prepared) * 1e3
-        answer = self._judge(outputs, panel)
+        answer = Prediction(
+            source=source,
+            page=page.number,
+            sha256=sha256,
+            status="rejected",
+            model=self.identity,
+            reasons=reasons,
+            layout=None if panel is None else panel.layout,
+        )
+        evidence = None
+        if panel is not None and tensor is not None:
+            outputs = self.engine.run(tensor[None])
+            evidence = outputs.get("evidence")
+            timing["infer"] = (perf_counter() - prepared) * 1e3
+            answer = self._judged(answer, outputs, panel)
+        timing.setdefault("infer", 0.0)
         timing["total"] = (perf_counter() - started) * 1e3
-        kept = Evidence(page, panel, outputs.get("evidence")) if keep_evidence else None
-        return Prediction(timing_ms=timing, evidence=kept, **common, **answer)
+        kept = Evidence(page, panel, evidence) if keep_evidence else None
+        return replace(answer, timing_ms=timing, evidence=kept)
 
-    def _judge(
-        self, outputs: dict[str, NDArray[np.float32]], panel: Panel | None
-    ) -> dict[str, Any]:
-        """Return the fields of a prediction that come from the model's outputs."""
-        probabilities = self.normalised(outputs["probabilities"])
+    def _prepare(
+        self, page: Page
+    ) -> tuple[Panel | None, NDArray[np.float32] | None, tuple[str, ...]]:
+        """Return the panel, the model's tensor, and why there is none where there is none."""
+        reasons = check_page(page, self.limits)
+        if reasons:
+            return None, None, reasons
+        panel = find_panel(page)
+        reasons = check_panel(page, panel, self.limits)
+        return panel, None if reasons else self.preprocess.tensor(panel), reasons
+
+    def _judged(
+        self, answer: Prediction, outputs: dict[str, NDArray[np.float32]], panel: Panel
+    ) -> Prediction:
+        """Return the answer that the model's outputs stand for."""
+        probabilities = normalised(outputs["probabilities"])
         verdict = self.decision.decide(probabilities)
-        doubts = list(verdict.reasons)
+        doubts = [*verdict.reasons, *panel.reasons]
         if self._features is not None and "features" in outputs:
             score, limit = out_of_distribution(outputs["features"], self._features)
             if score > limit:
-                doubts.append("unlike the ECGs this model was trained on: have it read by a person")
-        if panel is not None:
-            doubts.extend(panel.reasons)
-        uncertain = not verdict.certain or bool(doubts)
-        return {
-            "status": "uncertain" if uncertain else "ok",
-            "label": verdict.label,
-            "confidence": verdict.confidence,
-            "probabilities": dict(zip(self.decision.labels, probabilities, strict=True)),
-            "flags": verdict.flags,
-            "reasons": tuple(doubts),
-            "sets": verdict.sets,
-        }
-
-    @staticmethod
-    def normalised(probabilities: NDArray[np.float32]) -> tuple[float, ...]:
-        """Return probabilities that sum to one; quantised ones miss it by a few 1/256."""
-        values = [max(0.0, float(value)) for value in probabilities]
-        total = sum(values) or 1.0
-        return tuple(value / total for value in values)
+                doubts.append("unlike the ECGs this model was trained on: have a person read it")
+        return replace(
+            answer,
+            status="uncertain" if doubts else "ok",
+            label=verdict.label,
+            confidence=verdict.confidence,
+            probabilities=dict(zip(self.decision.labels, probabilities, strict=True)),
+            flags=verdict.flags,
+            reasons=tuple(doubts),
+            sets=verdict.sets,
+        )
 
     def _failed(
         self, source: str, number: int, sha256: str, fault: Exception, started: float
@@ -245,6 +240,13 @@ class Classifier:
             reasons=(reason,),
             timing_ms={"decode": total, "preprocess": 0.0, "infer": 0.0, "total": total},
         )
+
+
+def normalised(probabilities: NDArray[np.float32]) -> tuple[float, ...]:
+    """Return probabilities that sum to one; quantised ones miss it by a few 1/256."""
+    values = [max(0.0, float(value)) for value in probabilities]
+    total = sum(values) or 1.0
+    return tuple(value / total for value in values)
 
 
 def _as_input(source: Any, name: str | None) -> tuple[Input | None, str]:

@@ -17,9 +17,9 @@ class Verdict:
 
     label: str
     confidence: float
-    certain: bool
     flags: tuple[str, ...]
     reasons: tuple[str, ...]
+    """Why the answer is uncertain; empty where it is not."""
     sets: dict[str, tuple[str, ...]] | None
 
 
@@ -91,7 +91,6 @@ class Decision:
         return Verdict(
             label=label,
             confidence=p[label],
-            certain=not reasons,
             flags=flags,
             reasons=tuple(reasons),
             sets=self._sets(p, label) if self.conformal else None,

@@ -82,7 +82,8 @@ class MissingExtraError(EcgEdgeError):
     Parameters
     ----------
     extra : str
-        Name of the extra in pyproject.toml, for example ``"pdf"``.
+        Name of the extra in pyproject.toml, for example ``"pdf"``; empty for the engine that
+        belongs to the base installation.
     what : str
         What needs it, for example ``"reading PDF files"``.
     """
@@ -90,9 +91,9 @@ class MissingExtraError(EcgEdgeError):
     exit_code = ExitCode.MISSING
 
     def __init__(self, extra: str, what: str) -> None:
+        package = f"ecg-edge[{extra}]" if extra else "ai-edge-litert"
         super().__init__(
-            f"{what} needs a package that is not installed here",
-            f"run: pip install 'ecg-edge[{extra}]'",
+            f"{what} needs a package that is not installed here", f"run: pip install '{package}'"
         )
         self.extra = extra
 

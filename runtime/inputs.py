@@ -7,7 +7,6 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, TextIO
 
 from runtime.errors import NoInputError, PageError
@@ -29,8 +28,8 @@ PAGE_SUFFIXES: Final = frozenset(
 )
 """Endings that make a file in a folder an input; a file named outright may have any."""
 
-MAX_FILE_BYTES: Final = 256 * 1024 * 1024
-"""Larger files are refused: a 600 dpi A3 page in 24-bit colour is about 210 MB."""
+MAX_FILE_BYTES: Final = 128 * 1024 * 1024
+"""Larger files are refused unread: an uncompressed A4 colour scan at 600 dpi has 104 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +106,25 @@ def read_input(item: Input) -> bytes:
         raise PageError(*_why_not_opened(item.source, fault)) from fault
     except ValueError as fault:
         raise PageError("the name is not a valid file name", "rename the file") from fault
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise PageError("this is a folder, not a page", "name the pages in it")
-        if not stat.S_ISREG(status.st_mode):
-            raise PageError("this is not a regular file", "save the page as a file first")
-        if status.st_size > MAX_FILE_BYTES:
-            raise _too_large(status.st_size)
-        try:
-            return file.read(MAX_FILE_BYTES + 1)
-        except OSError as fault:
-            raise PageError(f"reading failed ({fault.strerror})", "check the disk") from fault
+    try:
+        return _read_regular(descriptor)
+    except OSError as fault:
+        raise PageError(f"reading failed ({fault.strerror})", "check the disk") from fault
+    finally:
+        os.close(descriptor)
+
+
+def _read_regular(descriptor: int) -> bytes:
+    """Read an open file to its end, if it is a regular one of bearable size."""
+    status = os.fstat(descriptor)
+    if stat.S_ISDIR(status.st_mode):
+        raise PageError("this is a folder, not a page", "name the pages in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise PageError("this is not a regular file", "save the page as a file first")
+    if status.st_size > MAX_FILE_BYTES:
+        raise _too_large(status.st_size)
+    with open(descriptor, "rb", closefd=False) as file:
+        return file.read(MAX_FILE_BYTES + 1)
 
 
 def _folder(name: str, recursive: bool) -> Iterator[Input]:
@@ -174,8 +180,3 @@ def _too_large(size: int) -> PageError:
         f"the file is too large ({size / 1e6:.0f} MB, the limit is {MAX_FILE_BYTES / 1e6:.0f} MB)",
         "save the page at 300 dpi or less",
     )
-
-
-def exists(item: Input) -> bool:
-    """Tell whether the input names something that is there at all."""
-    return item.data is not None or Path(item.source).exists()

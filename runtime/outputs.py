@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol, TextIO
@@ -121,7 +121,7 @@ class _Csv:
         """Nothing ends a CSV file."""
 
 
-_WRITERS: Final = {"text": _Text, "json": _Json, "jsonl": _JsonLines, "csv": _Csv}
+_WRITERS: Final[dict[str, Callable[[TextIO], Writer]]] = {"text": _Text, "json": _Json, "jsonl": _JsonLines, "csv": _Csv}
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def open_writer(format: str, stream: TextIO, path: str | None) -> Iterator[Write
         If the file cannot be written, or the reader of the stream has gone away.
     """
     if path is None:
-        writer: Writer = _WRITERS[format](stream)
+        writer = _WRITERS[format](stream)
         try:
             yield writer
             writer.close()
@@ -183,7 +183,7 @@ def atomic_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
 def atomic_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a binary file in one step; see `atomic_text`."""
     with atomic_text(path) as file:
-        file.buffer.write(content)  # type: ignore[attr-defined]
+        file.buffer.write(content)
 
 
 def _not_written(target: Path, fault: OSError) -> OutputError:

@@ -49,7 +49,7 @@ def gather(bundle: Bundle) -> dict[str, Any]:
         "intended_use": manifest.get("intended_use", ""),
         "license": manifest.get("license", ""),
         "labels": [{"id": x.id, "name": x.name, "critical": x.critical} for x in bundle.labels],
-        "model": {key: value for key, value in manifest["model"].items()},
+        "model": dict(manifest["model"]),
         **{part: manifest.get(part, {}) for part in parts},
         "machine": {
             "python": platform.python_version(),

@@ -23,6 +23,7 @@ def run(args: argparse.Namespace) -> int:
 
     bundle = load_bundle(args.model)
     results = verify_bundle(bundle, args.engine, args.threads)
+    good = sum(result.passed for result in results)
     worst = max((r.drift for r in results if r.drift is not None), default=0.0)
     failed = [result for result in results if not result.passed]
     if args.json:
@@ -43,9 +44,7 @@ def run(args: argparse.Namespace) -> int:
             drift = "no answer" if r.drift is None else f"drift {r.drift:.6f}"
             verdict = "ok" if r.passed else "FAILED"
             print(f"  {r.file:<32} {drift}  (limit {r.atol:g})  {verdict} {r.reason}".rstrip())
-        print(
-            f"{len(results) - len(failed)} of {len(results)} golden pages, largest drift {worst:.6f}"
-        )
+        print(f"{good} of {len(results)} golden pages, largest drift {worst:.6f}")
     if failed:
         raise GateError(
             f"golden pages off on this device: {', '.join(r.file for r in failed)}",

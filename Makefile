@@ -1,0 +1,55 @@
+# ecg-edge: `make demo` answers the sample pages, `make test` runs the tests; both set up .venv first.
+# Needs python3 (3.11 to 3.13) with venv; everything else comes from PyPI.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+DATA   ?= $(or $(ECG_EDGE_DATA),../shared/data)
+RUN    ?= runs/ecg5
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all test-arm lint format models clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The device: numpy, Pillow and one engine; no tensorflow.
+$(VENV)/.device: $(BIN)/python pyproject.toml
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+# The workshop: everything that trains, exports, measures and tests.
+$(VENV)/.workshop: $(BIN)/python pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.device
+
+demo: $(VENV)/.device ## answer the sample pages
+	$(BIN)/python -m runtime classify models/samples
+
+test: $(VENV)/.workshop ## fast tests, under five minutes on two cores
+	$(BIN)/python -m pytest -m "not slow" -n 2
+
+test-all: $(VENV)/.workshop ## all tests, slow ones (soak, browser, cluster, engines) too
+	$(BIN)/python -m pytest
+
+test-arm: $(VENV)/.workshop ## the bundles on emulated aarch64 (needs apt: qemu-user-static, mmdebstrap)
+	$(BIN)/python -m export.arm
+
+lint: $(VENV)/.workshop ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.workshop ## let ruff format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+models: $(VENV)/.workshop ## train on $(DATA)/ecg5 and export the bundles under models/
+	$(BIN)/python -m train $(DATA)/ecg5 --out $(RUN)
+	$(BIN)/python -m export $(RUN) --formats tflite-int8 --out models
+
+clean: ## remove what the targets made, but not models or data
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

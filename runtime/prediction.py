@@ -49,12 +49,19 @@ class Evidence:
         Where the traces were found on it.
     contributions : numpy.ndarray or None
         float32 [gh, gw, 5], signed contribution of each place of the canonical arrangement to
-        each class's logit; None where the model does not give them.
+        each class's logit; None where the page was rejected.
+    preprocess : runtime.preprocess.Preprocess or None
+        How the canonical arrangement was drawn; it leads back from a place to the page.
+    method : str
+        ``"model"``: the model's own contributions; ``"occlusion"``: what the answer loses where
+        a place is hidden.
     """
 
     page: Any
     panel: Any
     contributions: Any
+    preprocess: Any = None
+    method: str = "model"
 
 
 @dataclass(frozen=True, slots=True)

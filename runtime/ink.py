@@ -40,6 +40,10 @@ class Runs:
     bottom: NDArray[np.int32]
     size: tuple[int, int]
 
+    def where(self, keep: NDArray[np.bool_]) -> Runs:
+        """Return the runs for which `keep` (shape (n,)) is true."""
+        return Runs(self.x[keep], self.top[keep], self.bottom[keep], self.size)
+
 
 def darkness_of(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return how much darker than the paper around it each pixel is.

@@ -26,6 +26,8 @@ KIND = "lead-cells"
 VERSION = 1
 #: Samples of the trace taken across one column of the tensor.
 SUBSAMPLES = 4
+#: Longest gap in a trace that is drawn across, s; longer ones stay empty.
+MAX_GAP_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -164,15 +166,29 @@ class Preprocess:
         columns = np.flatnonzero(known)
         if columns.size < 2:
             return np.full(width, np.nan), np.full(width, np.nan)
-        top = np.interp(place, columns, lead.top[columns])
-        bottom = np.interp(place, columns, lead.bottom[columns])
-        outside = (place < columns[0] - 1.5) | (place > columns[-1] + 1.5)
+        top, bottom = _bridged(lead, columns)
+        top = np.interp(place, np.arange(count), top)
+        bottom = np.interp(place, np.arange(count), bottom)
+        after = np.clip(np.searchsorted(columns, place), 1, columns.size - 1)
+        gap = (columns[after] - columns[after - 1]) * (lead.seconds / count)
+        outside = (place < columns[0] - 1.5) | (place > columns[-1] + 1.5) | (gap > MAX_GAP_S)
         top[outside] = np.nan
         bottom[outside] = np.nan
         first = np.arange(width) * SUBSAMPLES
         index = first[:, None] + np.arange(SUBSAMPLES + 1)
         with np.errstate(invalid="ignore"):
             return np.fmin.reduce(bottom[index], axis=1), np.fmax.reduce(top[index], axis=1)
+
+
+def _bridged(
+    lead: LeadTrace, known: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return top and bottom with the middle of the line drawn straight across gaps, mV."""
+    columns = np.arange(len(lead.centre))
+    middle = np.interp(columns, known, lead.centre[known])
+    top, bottom = middle.copy(), middle.copy()
+    top[known], bottom[known] = lead.top[known], lead.bottom[known]
+    return top, bottom
 
 
 def cells_to_page(

@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.strokes import neighbours, stroke_labels
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from runtime.ink import Runs
 
-__all__ = ["LeadTrace", "RowTrace", "follow_rows", "lead_of_row", "separator_columns"]
+__all__ = ["LeadTrace", "RowTraces", "follow_rows", "lead_of_row", "separator_columns"]
+
+#: A run this near to a row's baseline (mm) touches it.
+CONTACT_MM = 1.2
+#: Columns (mm) of contact that make a stroke a row's own; a letter has about 2 mm.
+OWN_MM = 4.0
+#: Columns (mm) on either side from which the direction of a hidden wave is read.
+LOOK_MM = 1.2
+#: Steps from the baseline over which a wave is followed in strokes that rows share, columns.
+MAX_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -47,17 +58,20 @@ class LeadTrace:
 
 
 @dataclass(frozen=True)
-class RowTrace:
-    """The line of one row of leads in working px.
+class RowTraces:
+    """The lines of the rows of leads in working px.
 
     Attributes
     ----------
-    top, bottom : ndarray of float32, shape (w,)
+    top, bottom : ndarray of float32, shape (rows, w)
         Upper and lower edge of the ink in each column of the picture; NaN where there is none.
+    line_width : float
+        Usual height of a run on the flat parts of the trace, px.
     """
 
     top: NDArray[np.float32]
     bottom: NDArray[np.float32]
+    line_width: float
 
 
 def separator_columns(
@@ -86,59 +100,159 @@ def separator_columns(
     return np.unique(x[crosses]).astype(np.int64)
 
 
-def follow_rows(runs: Runs, baselines: NDArray[np.float64]) -> tuple[tuple[RowTrace, ...], float]:
+def follow_rows(runs: Runs, baselines: NDArray[np.float64], mm: float) -> RowTraces:
     """Give each row its ink.
+
+    A stroke that touches one row's baseline is that row's, wherever its waves go. Where waves of
+    two rows touch, the ink goes to the row whose baseline it is fewer steps away from; a run that
+    crosses several baselines is divided by the direction in which each row was seen to leave its
+    baseline just before and after.
 
     Parameters
     ----------
     runs : Runs
+        Without the lines between columns.
     baselines : ndarray of float64, shape (rows, w)
-        Baseline of each row in each column, working px, from the top down.
+        Local baseline of each row in each column, working px, from the top down.
+    mm : float
+        Working px per mm.
 
     Returns
     -------
-    rows : tuple of RowTrace
-    line_width : float
-        Usual height of a run on the flat parts of the trace, working px.
+    RowTraces
     """
     count, width = baselines.shape
-    x, top, bottom = runs.x, runs.top, runs.bottom
-    at_run = baselines[:, x]
-    distance = np.maximum(np.maximum(top - at_run, at_run - bottom), 0.0)
-    row = np.argmin(distance, axis=0)
-    nearest = distance[row, np.arange(len(x))]
-    limits = np.full((count + 1, width), np.inf)
-    limits[1:-1] = (baselines[1:] + baselines[:-1]) / 2
-    limits[0] = -np.inf
-    spacing = np.median(np.diff(baselines, axis=0)) if count > 1 else runs.size[1] / 4
-    keep = nearest < spacing
-    line_width = 1.0
-    best_top = np.full((count, width), np.nan, dtype=np.float32)
-    best_bottom = np.full((count, width), np.nan, dtype=np.float32)
+    y = baselines[:, runs.x]
+    crossing = (runs.top <= y) & (runs.bottom >= y)
+    bridge = crossing.sum(axis=0) >= 2
+    owner, hold = _owners(runs, y, bridge, mm)
+    own = np.flatnonzero(owner >= 0)
+    row = owner[own]
+    distance = np.maximum(runs.top[own] - y[row, own], y[row, own] - runs.bottom[own])
+    order = np.lexsort((-np.maximum(distance, 0.0), hold[own]))
+    own, row = own[order], row[order]
+    top = np.full((count, width), np.nan, dtype=np.float32)
+    bottom = np.full((count, width), np.nan, dtype=np.float32)
+    top[row, runs.x[own]] = runs.top[own]
+    bottom[row, runs.x[own]] = runs.bottom[own]
+    heights = bottom - top
+    finite = heights[np.isfinite(heights)]
+    line_width = float(np.percentile(finite, 30)) if finite.size else 1.0
+    if bridge.any():
+        _divide_bridges(runs, np.flatnonzero(bridge), baselines, top, bottom, line_width, mm)
+    return RowTraces(top, bottom, line_width)
+
+
+def _owners(
+    runs: Runs, y: NDArray[np.float64], bridge: NDArray[np.bool_], mm: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the row that each run belongs to, and how firmly.
+
+    Returns
+    -------
+    owner : ndarray of int64, shape (n,)
+        -1 for bridges and stray ink.
+    hold : ndarray of int64, shape (n,)
+        Columns in which the run's stroke touches the baseline, at most `OWN_MM`; a letter that
+        touches it gives way to a longer stroke.
+    """
+    count, total = y.shape
+    left, right = neighbours(runs, 1)
+    free = ~(bridge[left] | bridge[right])
+    left, right = left[free], right[free]
+    labels = stroke_labels(total, left, right)
+    reach = CONTACT_MM * mm
+    contact = (runs.top <= y + reach) & (runs.bottom >= y - reach) & ~bridge
+    touching = np.zeros((count, total), dtype=np.int64)
     for index in range(count):
-        inside = distance[index] == 0.0
-        mine = np.flatnonzero(keep & ((row == index) | inside))
-        order = mine[np.argsort(-distance[index][mine], kind="stable")]
-        columns = x[order]
-        shared = (distance[:, order] == 0.0).sum(axis=0) > 1
-        low, high = limits[index, columns], limits[index + 1, columns]
-        best_top[index, columns] = np.where(shared, np.maximum(top[order], low), top[order])
-        best_bottom[index, columns] = np.where(
-            shared, np.minimum(bottom[order], high), bottom[order]
-        )
-    heights = best_bottom - best_top
-    if np.isfinite(heights).any():
-        line_width = float(np.nanpercentile(heights, 30))
-    return tuple(RowTrace(t, b) for t, b in zip(best_top, best_bottom, strict=True)), line_width
+        touching[index] = np.bincount(labels[contact[index]], minlength=total)
+    firm = max(1, round(OWN_MM * mm))
+    enough = (touching >= firm).sum(axis=0)
+    best = np.argmax(touching, axis=0)
+    most = touching[best, np.arange(total)]
+    owner = np.where((enough <= 1) & (most > 0), best, -1)[labels]
+    hold = np.minimum(most, firm)[labels]
+    shared = enough[labels] > 1
+    if shared.any():
+        single = shared & (contact.sum(axis=0) == 1)
+        owner[single] = np.argmax(contact, axis=0)[single]
+        inside = shared[left] & shared[right]
+        _spread(owner, left[inside], right[inside])
+    owner[bridge] = -1
+    return owner, hold
+
+
+def _spread(
+    owner: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]
+) -> None:
+    """Let rows claim the unowned runs next to theirs, one step at a time; changes `owner`."""
+    for _ in range(MAX_STEPS):
+        open_right = (owner[left] >= 0) & (owner[right] < 0)
+        open_left = (owner[right] >= 0) & (owner[left] < 0)
+        if not (open_right.any() or open_left.any()):
+            return
+        claims = np.concatenate([right[open_right], left[open_left]])
+        owner[claims] = np.concatenate([owner[left[open_right]], owner[right[open_left]]])
+        remain = (owner[left] < 0) | (owner[right] < 0)
+        left, right = left[remain], right[remain]
+
+
+def _divide_bridges(
+    runs: Runs,
+    bridges: NDArray[np.int64],
+    baselines: NDArray[np.float64],
+    top: NDArray[np.float32],
+    bottom: NDArray[np.float32],
+    line_width: float,
+    mm: float,
+) -> None:
+    """Divide the runs that cross several baselines among their rows; changes `top`, `bottom`."""
+    count, width = baselines.shape
+    up = _widest(baselines - top, max(1, round(LOOK_MM * mm)))
+    down = _widest(bottom - baselines, max(1, round(LOOK_MM * mm)))
+    floor = 0.75 * line_width
+    up, down = np.maximum(up - floor, 0.0), np.maximum(down - floor, 0.0)
+    for run in bridges:
+        x, first, last = int(runs.x[run]), float(runs.top[run]), float(runs.bottom[run])
+        y = baselines[:, x]
+        rows = np.flatnonzero((y >= first) & (y <= last))
+        above, below = up[rows, x], down[rows, x]
+        share = (below[:-1] + 0.25) / (below[:-1] + above[1:] + 0.5)
+        share = np.where(share > 0.75, 1.0, np.where(share < 0.25, 0.0, share))
+        low, high = y[rows] - floor, y[rows] + floor
+        reach = np.diff(y[rows])
+        high[:-1] = np.where(share > 0, y[rows][:-1] + share * reach, high[:-1])
+        low[1:] = np.where(share < 1, y[rows][1:] - (1 - share) * reach, low[1:])
+        upper, lower = _tip(above, share == 0.0), _tip(below[::-1], (share == 1.0)[::-1])
+        low[upper] = first
+        high[len(rows) - 1 - lower] = last
+        top[rows, x] = np.fmin(top[rows, x], low)
+        bottom[rows, x] = np.fmax(bottom[rows, x], high)
+
+
+def _tip(stretch: NDArray[np.float64], passed: NDArray[np.bool_]) -> int:
+    """Return which row the end of a bridge belongs to: the first, unless others pass through it."""
+    index = 0
+    while index < len(passed) and passed[index] and stretch[index] < 0.5 * stretch[index + 1]:
+        index += 1
+    return index
+
+
+def _widest(stretch: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
+    """Return the largest value within `reach` columns; 0 where there is none."""
+    filled = np.nan_to_num(stretch, nan=0.0)
+    padded = np.pad(filled, ((0, 0), (reach, reach)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=1)
+    return windows.max(axis=2)
 
 
 def lead_of_row(
-    row: RowTrace,
+    traces: RowTraces,
+    row: int,
     span: tuple[float, float],
     *,
     name: str,
     box: NDArray[np.float32],
-    line_width: float,
     px_per_mv: float,
     start_s: float,
     seconds: float,
@@ -147,13 +261,12 @@ def lead_of_row(
 
     Parameters
     ----------
-    row : RowTrace
+    traces : RowTraces
+    row : int
     span : tuple of float
         First and last column of the lead, working px.
     name, box, start_s, seconds
         As in :class:`LeadTrace`.
-    line_width : float
-        Working px.
     px_per_mv : float
         Working px.
 
@@ -162,10 +275,9 @@ def lead_of_row(
     LeadTrace
     """
     first, last = round(span[0]), max(round(span[1]), round(span[0]) + 1)
-    top = row.top[first:last].astype(np.float32)
-    bottom = row.bottom[first:last].astype(np.float32)
-    half = line_width / 2
-    top, bottom = top + half, bottom - half
+    half = traces.line_width / 2
+    top = traces.top[row, first:last] + half
+    bottom = traces.bottom[row, first:last] - half
     middle = (top + bottom) / 2
     thin = top > bottom
     top, bottom = np.where(thin, middle, top), np.where(thin, middle, bottom)

@@ -1,0 +1,140 @@
+"""The command line of the training stage; parses first, imports what is heavy afterwards."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from runtime.errors import EcgEdgeError, ExitCode, MissingExtraError
+
+SUBCOMMANDS = ("audit", "evaluate", "draw", "reading")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``python -m train``; return the exit code (runtime.errors.ExitCode)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options = _parser(given[0] if given else "").parse_args(given)
+        return int(options.run(options))
+    except EcgEdgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    except ModuleNotFoundError as missing:
+        if not missing.name or missing.name.partition(".")[0] in ("train", "runtime"):
+            raise
+        error = MissingExtraError("train", f"training ({missing.name})")
+        print(f"error: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return int(ExitCode.INTERRUPTED)
+
+
+def _parser(first: str) -> argparse.ArgumentParser:
+    """Return the parser that suits the first word: a subcommand's, or that of a training run."""
+    if first in SUBCOMMANDS:
+        parser = argparse.ArgumentParser("python -m train", description="The training stage.")
+        _add_subcommands(parser.add_subparsers(dest="command", required=True))
+        return parser
+    return _training_parser()
+
+
+def _training_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m train",
+        description="Train models on a folder of ECG pages and write a RUN folder.",
+        epilog="Further commands: python -m train " + "|".join(SUBCOMMANDS) + " --help",
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("data", type=Path, metavar="DATA",
+                        help="folder with a folder a class, or with manifest.csv")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN",
+                        help="RUN folder; an interrupted run in it goes on")
+    parser.add_argument("--models", metavar="NAMES",
+                        help="cnn,cnn-accurate,svm,random-forest,decision-tree "
+                             "(default: all but cnn-accurate)")
+    parser.add_argument("--folds", type=int, metavar="N", help="parts of the cross-validation (5)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="passes over the data at most")
+    parser.add_argument("--seed", type=int, metavar="N", help="of everything random (1)")
+    parser.add_argument("--processes", type=int, metavar="N", help="folds fitted side by side (2)")
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="further settings")
+    parser.set_defaults(run=_train)
+    return parser
+
+
+def _add_subcommands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    audit = commands.add_parser("audit", help="what in a data set gives the class away")
+    audit.add_argument("data", type=Path, metavar="DATA", help="data folder")
+    audit.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write")
+    audit.add_argument("--seed", type=int, default=1, metavar="N", help="of the splits (1)")
+    audit.add_argument("--folds", type=int, default=5, metavar="N", help="of the probes (5)")
+    audit.set_defaults(run=_audit)
+    evaluate = commands.add_parser("evaluate", help="score a bundle or a RUN on labelled pages")
+    evaluate.add_argument("data", type=Path, metavar="DATA", help="data folder, or for P4 signals")
+    evaluate.add_argument("--model", type=Path, required=True, metavar="BUNDLE|RUN")
+    evaluate.add_argument("--protocol", choices=("P1", "P2", "P3", "P4"), default="P2",
+                          help="P1 published, P2 honest (default), P3 same cart, P4 other heart")
+    evaluate.add_argument("--name", default="cnn", metavar="NAME", help="model of the RUN (cnn)")
+    evaluate.add_argument("--out", type=Path, metavar="DIR",
+                          help="also write evaluation.json, .md and .png here")
+    evaluate.add_argument("--seed", type=int, default=1, metavar="N", help="of the bootstrap (1)")
+    evaluate.add_argument("--limit", type=int, metavar="N", help="first N pages only (a try)")
+    evaluate.set_defaults(run=_evaluate)
+    _add_neighbours(commands)
+
+
+def _add_neighbours(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Let the drawing and reading rooms add their own commands."""
+    from train.draw import command as draw
+
+    draw.add_parser(commands)
+    from train import reading
+
+    reading.add_parser(commands)
+
+
+def _train(options: argparse.Namespace) -> ExitCode:
+    from train.config import TrainConfig, check, read_toml
+    from train.pipeline import train
+
+    config = read_toml(options.config) if options.config else TrainConfig()
+    if options.models:
+        config = replace(config, models=tuple(options.models.split(",")))
+    for name in ("folds", "seed", "processes"):
+        if getattr(options, name) is not None:
+            config = replace(config, **{name: getattr(options, name)})
+    if options.epochs is not None:
+        config = replace(
+            config,
+            fit=replace(config.fit, epochs=options.epochs),
+            fit_accurate=replace(config.fit_accurate, epochs=options.epochs),
+        )
+    folder = train(options.data, options.out, check(config))
+    print(folder.report)
+    return ExitCode.OK
+
+
+def _audit(options: argparse.Namespace) -> ExitCode:
+    from train.audit import audit
+
+    print(audit(options.data, options.out, options.folds, options.seed))
+    return ExitCode.OK
+
+
+def _evaluate(options: argparse.Namespace) -> ExitCode:
+    from train.evaluate import evaluate
+
+    print(evaluate(options.data, options.model, options.protocol, options.name, options.out,
+                   options.seed, options.limit))
+    return ExitCode.OK
+
+
+def _version() -> str:
+    try:
+        return version("ecg-edge")
+    except PackageNotFoundError:
+        return "0 (not installed)"

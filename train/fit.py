@@ -1,0 +1,363 @@
+"""Fits one network on one part of the data: resumable, and reproducible to the last digit.
+
+Runs in a process of its own (see `train.pipeline`), because TensorFlow reads its threads and
+its memory allocation from the environment when the process starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime.labels import LABELS
+from train.augment import TensorAugmentation, draw, extents, vary
+from train.progress import bar
+from train.split import inner_validation
+
+ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "OMP_NUM_THREADS": "1",
+    # Keep freed memory instead of giving it back to the system after each batch: fresh pages are
+    # what a training step mostly waits for on virtual machines (design/evidence.md).
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "1000000000",
+}
+"""Set before a fitting process starts."""
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How a network is fitted.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the training part at most; the learning rate falls along half a cosine.
+    batch
+        Pages a step.
+    learning_rate, weight_decay
+        Of AdamW.
+    label_smoothing
+        Share of the target spread over all classes; labels here are noisy.
+    balance
+        Exponent of the class weights n / (k n_c): 0 ignores class sizes, 1 evens them out.
+    validation_share
+        Share of the training part, by group, that chooses the epoch to keep.
+    patience
+        Epochs without a better validation loss after which the fit stops.
+    averaging
+        Factor of the running mean of the weights from epoch to epoch; the mean is what is
+        judged and kept.
+    augmentation
+        Changes of the training pages.
+    """
+
+    epochs: int = 60
+    batch: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    label_smoothing: float = 0.05
+    balance: float = 0.5
+    validation_share: float = 0.125
+    patience: int = 20
+    averaging: float = 0.7
+    augmentation: TensorAugmentation = field(default_factory=TensorAugmentation)
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """One fit.
+
+    Attributes
+    ----------
+    name
+        Shown in front of the bar and in the history, e.g. ``fold 0``.
+    architecture
+        Name in `train.cnn.ARCHITECTURES`.
+    tensors
+        tensors.npz of the RUN.
+    labels, groups
+        Of all pages.
+    train, test
+        Indices of the pages to fit on and to predict; ``test`` is not looked at before the end.
+    options
+        See `FitOptions`.
+    seed
+        Of weights, order and augmentation.
+    work
+        Folder of this fit's state and results.
+    line
+        Terminal line of the bar.
+    stop_after
+        Epochs after which to stop whatever comes; 0: let the options decide.
+    """
+
+    name: str
+    architecture: str
+    tensors: Path
+    labels: tuple[int, ...]
+    groups: tuple[int, ...]
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+    options: FitOptions
+    seed: int
+    work: Path
+    line: int = 0
+    stop_after: int = 0
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit leaves.
+
+    Attributes
+    ----------
+    name
+        Of the job.
+    logits
+        Of all pages, those of the test part among them, float32 [n, 5].
+    features
+        Of all pages, float32 [n, C].
+    best_epoch
+        Epochs after which the kept weights were reached, from 1.
+    history
+        One dict an epoch.
+    """
+
+    name: str
+    logits: np.ndarray
+    features: np.ndarray
+    best_epoch: int
+    history: tuple[dict[str, Any], ...]
+
+
+def prepare_process(seed: int) -> None:
+    """Make TensorFlow use one thread and give the same numbers each time."""
+    import keras
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def run(job: FitJob) -> FitResult:
+    """Fit one network, or go on where an interrupted fit stopped, or return what is there."""
+    finished = job.work / "result.npz"
+    if not finished.is_file() or _fingerprint(job) != _stored_fingerprint(job):
+        _Fit(job).run()
+    with np.load(finished, allow_pickle=False) as stored:
+        history = tuple(json.loads(str(stored["history"])))
+        return FitResult(
+            job.name, stored["logits"], stored["features"], int(stored["best_epoch"]), history
+        )
+
+
+def _fingerprint(job: FitJob) -> str:
+    """Everything that decides the result, as text; a change starts the fit afresh."""
+    with np.load(job.tensors, allow_pickle=False) as stored:
+        key = str(stored["key"])
+    from train.cnn import ARCHITECTURES
+
+    parts = [key, asdict(ARCHITECTURES[job.architecture]), asdict(job.options), job.seed,
+             list(job.train), list(job.test), job.stop_after]
+    return json.dumps(parts, sort_keys=True)
+
+
+def _stored_fingerprint(job: FitJob) -> str:
+    file = job.work / "fingerprint.json"
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
+def class_weights(labels: np.ndarray, balance: float) -> np.ndarray:
+    """Return (n / (k n_c)) ** balance a class, scaled so that the mean page weighs 1."""
+    counts = np.bincount(labels, minlength=len(LABELS)).astype(float)
+    weights = np.zeros(len(LABELS))
+    weights[counts > 0] = (len(labels) / (np.sum(counts > 0) * counts[counts > 0])) ** balance
+    return weights / np.mean(weights[labels])
+
+
+class _Fit:
+    """State of one fit while it runs."""
+
+    def __init__(self, job: FitJob) -> None:
+        import keras
+
+        from train import cnn
+
+        prepare_process(job.seed)
+        self.job, self.options = job, job.options
+        job.work.mkdir(parents=True, exist_ok=True)
+        with np.load(job.tensors, allow_pickle=False) as stored:
+            self.values = stored["values"]
+        self.height = self.values.shape[1] // cnn.ROWS
+        self.labels = np.array(job.labels)
+        self._part()
+        self.edges = extents(self.values[self.train])
+        shape = (*self.values.shape[1:], 1)
+        self.model = cnn.build(cnn.ARCHITECTURES[job.architecture], shape)
+        self.learner = cnn.logits_model(self.model)
+        self.learner.compile(
+            keras.optimizers.AdamW(
+                self.options.learning_rate, weight_decay=self.options.weight_decay
+            ),
+            keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=self.options.label_smoothing
+            ),
+            weighted_metrics=[],
+            metrics=["accuracy"],
+        )
+        self.learner.optimizer.build(self.learner.trainable_variables)
+        self.weights = class_weights(self.labels[self.train], self.options.balance)
+        self.mean = [w.copy() for w in self.model.get_weights()]
+        self.best = self.mean
+        self.best_loss, self.best_epoch, self.epoch = np.inf, 0, 0
+        self.history: list[dict[str, Any]] = []
+
+    def _part(self) -> None:
+        """Set some groups of the training part aside; they choose the epoch."""
+        part = np.array(self.job.train)
+        groups = np.array(self.job.groups)[part]
+        aside = inner_validation(
+            self.labels[part], groups, self.options.validation_share, self.job.seed
+        )
+        self.train, self.validation = part[~aside], part[aside]
+
+    def run(self) -> None:
+        """Fit, and write result.npz."""
+        self._resume()
+        epochs = self.job.stop_after or self.options.epochs
+        for _ in bar(range(self.epoch, epochs), self.job.name, line=self.job.line):
+            if self._stalled():
+                break
+            self._one_epoch()
+            self._save_state()
+        if not len(self.validation):
+            self.best, self.best_epoch = self.mean, self.epoch
+        self.model.set_weights(self.best)
+        self._write_result()
+
+    def _stalled(self) -> bool:
+        waited = self.epoch - self.best_epoch
+        return len(self.validation) > 0 and waited >= self.options.patience
+
+    def _one_epoch(self) -> None:
+        rng = np.random.default_rng([self.job.seed, self.epoch])
+        progress = self.epoch / self.options.epochs
+        rate = self.options.learning_rate * 0.5 * (1 + np.cos(np.pi * progress))
+        self.learner.optimizer.learning_rate.assign(rate)
+        loss, accuracy = self._steps(rng)
+        keep = self.options.averaging if self.epoch else 0.0
+        self.mean = [
+            keep * old + (1 - keep) * new
+            for old, new in zip(self.mean, self.model.get_weights(), strict=True)
+        ]
+        self.epoch += 1
+        row = {
+            "fit": self.job.name, "epoch": self.epoch, "learning_rate": float(rate),
+            "loss": loss, "accuracy": accuracy,
+        }
+        if len(self.validation):
+            row.update(self._validate())
+        self.history.append(row)
+
+    def _steps(self, rng: np.random.Generator) -> tuple[float, float]:
+        """Go once over the training part; return its mean loss and accuracy."""
+        order = rng.permutation(len(self.train))
+        eye = np.eye(len(LABELS), dtype=np.float32)
+        self.learner.reset_metrics()
+        logs: Sequence[float] = (float("nan"), float("nan"))
+        for start in range(0, len(order), self.options.batch):
+            chosen = order[start : start + self.options.batch]
+            x = draw(
+                vary(self.edges[chosen], self.height, self.options.augmentation, rng), self.height
+            )
+            y = self.labels[self.train[chosen]]
+            logs = self.learner.train_on_batch(x, eye[y], sample_weight=self.weights[y])
+        return float(logs[0]), float(logs[1])
+
+    def _validate(self) -> dict[str, float]:
+        """Judge the mean weights on the pages set aside, and keep the best."""
+        current = [w.copy() for w in self.model.get_weights()]
+        self.model.set_weights(self.mean)
+        logits = self._predict(self.validation)[0]
+        self.model.set_weights(current)
+        truth = self.labels[self.validation]
+        log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+        weight = self.weights[truth]
+        loss = -float(np.average(log_p[np.arange(len(truth)), truth], weights=weight))
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch, self.best = loss, self.epoch, self.mean
+        right = logits.argmax(axis=1) == truth
+        return {"val_loss": loss, "val_accuracy": float(right.mean())}
+
+    def _predict(self, pages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits and features of pages by index."""
+        import keras
+
+        if not hasattr(self, "_reader"):
+            self._reader = keras.Model(
+                self.model.input,
+                [self.model.get_layer("logits").output, self.model.get_layer("features").output],
+            )
+        logits, features = [], []
+        for start in range(0, len(pages), 64):
+            x = self.values[pages[start : start + 64], ..., None].astype(np.float32) / 255
+            out = self._reader.predict_on_batch(x)
+            logits.append(np.asarray(out[0]))
+            features.append(np.asarray(out[1]))
+        return np.concatenate(logits), np.concatenate(features)
+
+    def _variables(self) -> list[Any]:
+        """All that a step changes: weights, statistics, dropout's seeds, the optimiser's."""
+        return [*self.model.variables, *self.learner.optimizer.variables]
+
+    def _save_state(self) -> None:
+        state: dict[str, Any] = {
+            "epoch": np.array(self.epoch),
+            "best_epoch": np.array(self.best_epoch),
+            "best_loss": np.array(self.best_loss),
+            "history": np.array(json.dumps(self.history)),
+        }
+        state.update({f"v{i}": np.asarray(v) for i, v in enumerate(self._variables())})
+        state.update({f"m{i}": w for i, w in enumerate(self.mean)})
+        state.update({f"b{i}": w for i, w in enumerate(self.best)})
+        temporary = self.job.work / "state.tmp.npz"
+        np.savez(temporary, **state)
+        (self.job.work / "fingerprint.json").write_text(_fingerprint(self.job), encoding="utf-8")
+        os.replace(temporary, self.job.work / "state.npz")
+
+    def _resume(self) -> None:
+        file = self.job.work / "state.npz"
+        if not file.is_file() or _stored_fingerprint(self.job) != _fingerprint(self.job):
+            return
+        with np.load(file, allow_pickle=False) as state:
+            self.epoch, self.best_epoch = int(state["epoch"]), int(state["best_epoch"])
+            self.best_loss = float(state["best_loss"])
+            self.history = json.loads(str(state["history"]))
+            for i, variable in enumerate(self._variables()):
+                variable.assign(state[f"v{i}"])
+            self.mean = [state[f"m{i}"] for i in range(len(self.mean))]
+            self.best = [state[f"b{i}"] for i in range(len(self.mean))]
+
+    def _write_result(self) -> None:
+        logits, features = self._predict(np.arange(len(self.labels)))
+        self.model.save_weights(self.job.work / "best.weights.h5")
+        temporary = self.job.work / "result.tmp.npz"
+        np.savez(
+            temporary, logits=logits, features=features, best_epoch=np.array(self.best_epoch),
+            history=np.array(json.dumps(self.history)),
+        )
+        (self.job.work / "fingerprint.json").write_text(_fingerprint(self.job), encoding="utf-8")
+        os.replace(temporary, self.job.work / "result.npz")
+        (self.job.work / "state.npz").unlink(missing_ok=True)

@@ -1,0 +1,3 @@
+"""Writes RUN/report.md."""
+from __future__ import annotations
+def write_report(*a): pass

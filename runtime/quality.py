@@ -1,7 +1,7 @@
 """Says what is not a readable 12-lead ECG, and why, in words a nurse understands.
 
-Three looks, from cheap to dear: at the page (size, contrast), at the panel found on it (layout, leads
-complete, leads that fit together as the leads of one heart do), and at the model's own features.
+Three looks, from cheap to dear: at the page (size, contrast), at the panel found on it (layout,
+leads complete, leads that fit together as the leads of one heart do), and at the model's features.
 """
 
 from __future__ import annotations

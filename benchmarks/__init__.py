@@ -1,0 +1,1 @@
+"""Measures what the runtime costs on this machine, beside its peers and beside the limit."""

@@ -1,0 +1,136 @@
+"""From the typed command to the answer, beside a bare script and the tutorial's way."""
+
+from __future__ import annotations
+
+import importlib.metadata as metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+from benchmarks.statistics import summary
+
+__all__ = ["base_install_mb", "import_breakdown", "measure"]
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
+BASE: Final = ("ai-edge-litert", "numpy", "pillow")
+"""What `pip install ecg-edge` brings, with what these need."""
+
+
+def measure(
+    model: Path, bundle: Path, page: Path, runs: int, tutorial: bool = False
+) -> dict[str, Any]:
+    """Time whole processes in turn, so that a busy moment meets all of them alike.
+
+    Parameters
+    ----------
+    model, bundle, page : Path
+        The weights file for the bare script, the bundle for ours, a JPEG for both.
+    runs : int
+        Rounds; each runs every command once.
+    tutorial : bool
+        Also time the tutorial's way (imports TensorFlow: some seconds a round).
+
+    Returns
+    -------
+    dict
+        Milliseconds of each command (p50, p95, p99, n), peak RSS in MB (10^6 bytes), and ours
+        over the bare script, the median of the ratios of neighbours.
+    """
+    commands = {
+        "python": [sys.executable, "-c", "pass"],
+        "bare_script": [
+            sys.executable,
+            str(_ROOT / "benchmarks" / "bare.py"),
+            str(model),
+            str(page),
+        ],
+        "classify": [
+            *(sys.executable, "-m", "runtime", "classify", str(page)),
+            *("--model", str(bundle), "--format", "jsonl"),
+        ],
+    }
+    if tutorial:
+        commands["tutorial"] = [sys.executable, "-m", "benchmarks.peers", str(page)]
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    peaks = dict.fromkeys(commands, 0.0)
+    for run in range(-1, runs):  # the first round warms the disk cache and writes .pyc files
+        for name, command in commands.items():
+            duration, peak = _run(command)
+            peaks[name] = max(peaks[name], peak)
+            if run >= 0:
+                times[name].append(duration)
+    pairs = zip(times["classify"], times["bare_script"], strict=True)
+    return {
+        "ms": {name: summary(series) for name, series in times.items()},
+        "peak_rss_mb": peaks,
+        "classify_over_bare": summary([ours / bare for ours, bare in pairs])["p50"],
+        "imports_ms": import_breakdown(page, bundle),
+        "base_install_mb": base_install_mb(),
+    }
+
+
+def _run(command: list[str]) -> tuple[float, float]:
+    """Return a process's duration in ms and its peak RSS in MB."""
+    begin = perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=_ROOT
+    )
+    assert process.stderr is not None
+    with process.stderr:
+        complaint = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    duration = (perf_counter() - begin) * 1e3
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{command[1:4]} failed: {complaint.decode(errors='replace')[-500:]}")
+    return duration, usage.ru_maxrss * 1024 / 1e6
+
+
+def import_breakdown(page: Path, bundle: Path, most: int = 12) -> dict[str, float]:
+    """Return the slowest imports of one `classify`, module -> own time in milliseconds."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-X", "importtime", "-m", "runtime", "classify", str(page)),
+            *("--model", str(bundle)),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=_ROOT,
+        check=True,
+    )
+    own: dict[str, float] = {}
+    for line in done.stderr.splitlines():
+        parts = line.removeprefix("import time:").split("|")
+        if line.startswith("import time:") and len(parts) == 3 and parts[0].strip().isdigit():
+            package = parts[2].strip().split(".")[0]
+            own[package] = own.get(package, 0.0) + int(parts[0]) / 1e3
+    slowest = sorted(own.items(), key=lambda item: -item[1])[:most]
+    return {name: round(ms, 2) for name, ms in slowest}
+
+
+def base_install_mb(names: tuple[str, ...] = BASE) -> dict[str, float]:
+    """Return what the base installation and what it needs take on disk, in MB (10^6 bytes)."""
+    sizes: dict[str, float] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in sizes:
+            continue
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue
+        located = [Path(str(file.locate())) for file in distribution.files or ()]
+        sizes[name] = round(sum(f.stat().st_size for f in located if f.is_file()) / 1e6, 1)
+        needs = distribution.requires or ()
+        waiting += [_name_of(need) for need in needs if "extra ==" not in need]
+    return {**dict(sorted(sizes.items())), "total": round(sum(sizes.values()), 1)}
+
+
+def _name_of(requirement: str) -> str:
+    """Return the distribution that a requirement names, without version and marker."""
+    end = next((i for i, c in enumerate(requirement) if not (c.isalnum() or c in "-_.")), None)
+    return requirement[:end]

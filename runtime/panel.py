@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.grid import grid_scale
 from runtime.ink import darkness_of, ink_threshold, runs_of
 from runtime.layout import ARRANGEMENTS, LAYOUTS, layout_of_rows
 from runtime.rows import Rows, find_rows
@@ -78,7 +79,8 @@ def find_panel(page: Page) -> Panel:
         Always; where nothing is found, with layout ``"unknown"``, no leads and the reason.
     """
     darkness = darkness_of(page.grey)
-    runs = runs_of(darkness >= ink_threshold(darkness))
+    mask = darkness >= ink_threshold(darkness)
+    runs = runs_of(mask)
     height, width = page.grey.shape
     mm = width / PAGE_MM
     rows = find_rows(runs, mm)
@@ -87,8 +89,11 @@ def find_panel(page: Page) -> Panel:
         return Panel(whole, 0, 0.0, "unknown", None, "assumed", (), ("no ECG trace found",))
     count = len(rows.levels)
     layout = layout_of_rows(count)
-    px_per_mm = (rows.right - rows.left) / (ROW_SECONDS * PAPER_SPEED)
     y = rows.levels
+    assumed = (rows.right - rows.left) / (ROW_SECONDS * PAPER_SPEED)
+    inside = np.s_[int(y[0]) : int(y[-1]) + 1, int(rows.left) : int(rows.right)]
+    measured = grid_scale(np.where(mask[inside], 0, darkness[inside]), assumed)
+    px_per_mm, source = (assumed, "assumed") if measured is None else (measured, "grid")
     spacing = float(np.median(np.diff(y))) if count > 1 else height / 4
     quad = _rectangle(rows.left, y[0] - spacing / 2, rows.right, y[-1] + spacing / 2)
     leads: list[LeadTrace] = []
@@ -98,7 +103,6 @@ def find_panel(page: Page) -> Panel:
         borders, lines = _borders(runs, rows, arrangement, px_per_mm)
         kept = runs.where(~np.isin(runs.x, lines))
         traces = follow_rows(kept, rows.baselines, px_per_mm)
-        seconds = ROW_SECONDS / arrangement.columns
         for index, names in enumerate(arrangement.leads):
             for column, name in enumerate(names):
                 x0, x1 = borders[column], borders[column + 1]
@@ -111,8 +115,8 @@ def find_panel(page: Page) -> Panel:
                         name=name,
                         box=box / np.float32(page.scale),
                         px_per_mv=px_per_mm * GAIN,
-                        start_s=column * seconds,
-                        seconds=seconds,
+                        start_s=column * ROW_SECONDS / arrangement.columns,
+                        seconds=(x1 - x0) / (px_per_mm * PAPER_SPEED),
                     )
                 )
     return Panel(
@@ -121,7 +125,7 @@ def find_panel(page: Page) -> Panel:
         skew_deg=0.0,
         layout=layout,
         px_per_mm=px_per_mm / page.scale,
-        scale_source="assumed",
+        scale_source=source,
         leads=tuple(leads),
         reasons=tuple(reasons),
     )

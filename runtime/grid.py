@@ -1,0 +1,71 @@
+"""Measures the printed grid: how many pixels a millimetre of the paper has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["grid_scale"]
+
+#: Millimetres between the bold lines of ECG paper.
+BOLD_MM = 5.0
+#: The scale is looked for within these multiples of the assumed one.
+SEARCH = (0.78, 1.28)
+#: Steps of the search; 0.1 % each.
+STEPS = 501
+#: Harmonics of the bold lines that are summed; the fifth is the fine lines'.
+HARMONICS = 5
+#: Power of the harmonics above the first, over the mean power, from which it is a grid.
+MIN_POWER = 14.0
+#: Largest disagreement of the two directions.
+AGREE = 0.02
+
+
+def grid_scale(light: NDArray[np.uint8], assumed: float) -> float | None:
+    """Measure the pitch of the grid in both directions.
+
+    The sums over columns and over rows have peaks in their spectrum at 1/(5 mm) and its multiples.
+
+    Parameters
+    ----------
+    light : ndarray of uint8, shape (h, w)
+        Darkness inside the panel without the trace's ink.
+    assumed : float
+        Px per mm, within 20 %.
+
+    Returns
+    -------
+    float or None
+        Px per mm; None where there is no grid.
+    """
+    across = _pitch(light.sum(axis=0, dtype=np.uint32), assumed)
+    down = _pitch(light.sum(axis=1, dtype=np.uint32), assumed)
+    if across is None or down is None:
+        return None
+    if abs(across[0] / down[0] - 1.0) > AGREE or across[1] + down[1] < 2 * MIN_POWER:
+        return None
+    return across[0]
+
+
+def _pitch(sums: NDArray[np.uint32], assumed: float) -> tuple[float, float] | None:
+    """Return px per mm and the power of the harmonics above the first; None if too short."""
+    count = len(sums)
+    window = 2 * round(BOLD_MM * assumed / 2) + 1
+    if count < 6 * window:
+        return None
+    total = np.cumsum(np.pad(sums.astype(np.float64), (window // 2 + 1, window // 2), mode="edge"))
+    signal = (sums - (total[window:] - total[:-window]) / window) * np.hanning(count)
+    size = 4096 if count <= 2048 else 8192
+    power = np.abs(np.fft.rfft(signal, size)) ** 2
+    power /= max(float(power.mean()), 1e-9)
+    scales = assumed * np.linspace(*SEARCH, STEPS)
+    orders = np.arange(1, HARMONICS + 1)[:, None]
+    places = orders * size / (BOLD_MM * scales)
+    values = np.interp(places, np.arange(len(power)), power, right=0.0)
+    values[places > 0.46 * size] = 0.0
+    best = int(np.argmax(values.sum(axis=0)))
+    return float(scales[best]), float(values[1:, best].sum())

@@ -1,4 +1,4 @@
-"""What happens to a page on its way into a computer: flatbed scan, fax, phone photo; truth goes along."""
+"""What befalls a page on its way into a computer: scan, fax, phone photo; the truth goes along."""
 
 from __future__ import annotations
 
@@ -142,7 +142,9 @@ class Photo:
     kind: Literal["photo"] = "photo"
 
 
-def random_capture(kind: str, rng: np.random.Generator, style: PageStyle) -> Scan | Fax | Photo | None:
+def random_capture(
+    kind: str, rng: np.random.Generator, style: PageStyle
+) -> Scan | Fax | Photo | None:
     """Draw the settings of a capture.
 
     Parameters
@@ -184,7 +186,9 @@ def random_capture(kind: str, rng: np.random.Generator, style: PageStyle) -> Sca
         raise ValueError(f"unknown capture {kind!r}; one of {', '.join(CAPTURES)}")
     grey = float(rng.uniform(18, 110) if rng.random() < 0.88 else rng.uniform(140, 190))
     desk = tuple(int(np.clip(grey * f, 0, 255)) for f in rng.uniform(0.75, 1.2, 3))
-    folds = tuple(float(rng.uniform(0.3, 0.7) * rng.choice([-1, 1])) for _ in range(rng.integers(3)))
+    folds = tuple(
+        float(rng.uniform(0.3, 0.7) * rng.choice([-1, 1])) for _ in range(rng.integers(3))
+    )
     return Photo(
         turn=turn, skew_deg=float(rng.uniform(-8, 8)), tilt_deg=float(rng.uniform(-15, 15)),
         pan_deg=float(rng.uniform(-15, 15)), distance=float(rng.uniform(1.6, 3.0)),
@@ -239,7 +243,10 @@ def capture_page(
 
 
 def _warp(
-    image: Image.Image, matrix: NDArray[np.float64], size: tuple[int, int], fill: tuple[int, ...] | int
+    image: Image.Image,
+    matrix: NDArray[np.float64],
+    size: tuple[int, int],
+    fill: tuple[int, ...] | int,
 ) -> Image.Image:
     back = np.linalg.inv(matrix)
     back = back / back[2, 2]
@@ -268,7 +275,9 @@ def _lay_on_glass(page: Image.Image, how: Scan | Fax) -> tuple[Image.Image, NDAr
     image = page.convert("L") if grey else page
     if how.scale < 0.999:  # area average first: a scanner does not alias
         size = (round(page.width * how.scale), round(page.height * how.scale))
-        image = image.resize(size, Image.Resampling.BOX if how.scale < 0.5 else Image.Resampling.BILINEAR)
+        image = image.resize(
+            size, Image.Resampling.BOX if how.scale < 0.5 else Image.Resampling.BILINEAR
+        )
     shrink = np.diag([image.width / page.width, image.height / page.height, 1.0])
     left = how.scale if how.scale > 1.001 else 1.0
     matrix = _rotation(how.turn + how.skew_deg) @ _moved(0, 0, left)
@@ -288,7 +297,9 @@ def _photo_matrix(
     w, h = page_size
     diagonal = float(np.hypot(w, h))
     tilt, pan = np.radians(how.tilt_deg), np.radians(how.pan_deg)
-    about_x = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
+    about_x = np.array(
+        [[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]]
+    )
     about_y = np.array([[np.cos(pan), 0, np.sin(pan)], [0, 1, 0], [-np.sin(pan), 0, np.cos(pan)]])
     pose = about_x @ about_y @ _rotation(how.turn + how.skew_deg)
     # A point (x, y, 0) of the centred sheet is seen at pose[:2] / (distance + pose[2]).
@@ -301,7 +312,11 @@ def _photo_matrix(
     size = (long_side, short_side) if extent[0] >= extent[1] else (short_side, long_side)
     zoom = how.fill * min(size[0] / float(extent[0]), size[1] / float(extent[1]))
     centre = (low + high) / 2
-    matrix = _moved(size[0] / 2, size[1] / 2, zoom) @ _moved(-float(centre[0]), -float(centre[1])) @ matrix
+    matrix = (
+        _moved(size[0] / 2, size[1] / 2, zoom)
+        @ _moved(-float(centre[0]), -float(centre[1]))
+        @ matrix
+    )
     return matrix, (round(size[0]), round(size[1]))
 
 
@@ -316,10 +331,7 @@ def _scan(image: Image.Image, how: Scan, rng: np.random.Generator) -> Image.Imag
 
 
 def _fax(image: Image.Image, how: Fax, rng: np.random.Generator) -> Image.Image:
-    if how.dither:
-        bits = np.array(image.convert("1"))
-    else:
-        bits = np.asarray(image) > how.threshold
+    bits = np.array(image.convert("1")) if how.dither else np.asarray(image) > how.threshold
     count = int(bits.size * how.specks)
     flips = rng.integers(0, bits.size, count)
     flat = bits.ravel()

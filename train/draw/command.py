@@ -56,7 +56,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--speed", type=float, choices=(25.0, 50.0), help="mm/s")
     parser.add_argument("--gain", type=float, choices=(5.0, 10.0, 20.0), help="mm/mV")
     parser.add_argument("--count", type=int, default=10, metavar="N", help="pages (10)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same pages (0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="same seed, same pages (0)"
+    )
     parser.set_defaults(run=run)
     return parser
 

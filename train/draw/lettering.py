@@ -21,21 +21,34 @@ _FONT_FILES: Final = {
     "sans": "DejaVuSans.ttf",
     "mono": "DejaVuSansMono.ttf",
 }
-"""Fonts that matplotlib carries, so that a page is the same on every machine; ``stick`` is Pillow's own."""
+"""Fonts that matplotlib carries: a page is the same on every machine. ``stick`` is Pillow's own."""
 
-_SURNAMES: Final = ("Example", "Muster", "Sample", "Specimen", "Placeholder", "Doe", "Modell", "Test")
+_SURNAMES: Final = (
+    "Example",
+    "Muster",
+    "Sample",
+    "Specimen",
+    "Placeholder",
+    "Doe",
+    "Modell",
+    "Test",
+)
 _NAMES: Final = ("Ada", "Jon", "Mia", "Omar", "Lin", "Ravi", "Eva", "Noor", "Kim", "Sam")
 _WARDS: Final = ("Ward 3", "ICU", "Emergency", "Cardiology", "Room 12", "Outpatients")
 """Invented on purpose: no page of ours may carry a real person's name."""
 
 INTERPRETATIONS: Final[dict[str, tuple[str, ...]]] = {
     "normal": ("Sinus rhythm", "Normal ECG"),
-    "abnormal_heartbeat": ("Atrial fibrillation", "Ventricular premature complexes", "Abnormal ECG"),
+    "abnormal_heartbeat": (
+        "Atrial fibrillation",
+        "Ventricular premature complexes",
+        "Abnormal ECG",
+    ),
     "history_of_mi": ("Sinus rhythm", "Inferior infarct, age undetermined", "Abnormal ECG"),
     "myocardial_infarction": ("ACUTE MI", "ST elevation, consider anterior injury", "Abnormal ECG"),
     "covid19": ("Sinus tachycardia", "Nonspecific T wave abnormality", "Borderline ECG"),
 }
-"""What a cart's program may print. It must never reach the model: ../shared/data/README.md, traps."""
+"""What a cart's program may print. It must never reach the model (data/README.md, traps)."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +138,9 @@ def header_of(
         return items, 0.0
     if style.header == "form":
         items = [Words(left, 5.0, 4.2, "Resting ECG"), Rule(left, right, 11.0, 0.3)]
-        for i, line in enumerate((f"Name  {name}", f"ID    {number}", f"Born  {2020 - age}  {sex}")):
+        for i, line in enumerate(
+            (f"Name  {name}", f"ID    {number}", f"Born  {2020 - age}  {sex}")
+        ):
             items.append(Words(left, 13.0 + 5.2 * i, 3.3, line))
         for i, (key, value) in enumerate(measures[:4]):
             items.append(Words(left + 95.0, 13.0 + 5.2 * i, 3.3, f"{key:<8}{value}"))
@@ -151,29 +166,38 @@ def footer_of(style: PageStyle, rng: np.random.Generator, rate_bpm: int) -> list
     y = min(bottom + 1.6, style.sheet[1] - 5.0)
     speed, gain = f"{style.speed_mm_s:g} mm/s", f"{style.gain_mm_mv:g} mm/mV"
     if style.footer == "cart":
-        text = f"0.67~25Hz  AC50  {speed.replace(' ', '')}  {gain.replace(' ', '')}  HR {rate_bpm}  XC-1 V1.0"
+        settings = f"{speed.replace(' ', '')}  {gain.replace(' ', '')}"
+        text = f"0.67~25Hz  AC50  {settings}  HR {rate_bpm}  XC-1 V1.0"
         return [Words(left, y, 2.9, text), Words(right - 4.0, y, 2.9, _date(rng), "ra")]
     if style.footer == "settings":
-        return [Words(left, y, 3.0, f"{speed}   {gain}   0.05-150 Hz   50 Hz"), Words(right, y, 3.0, "CAL", "ra")]
+        return [
+            Words(left, y, 3.0, f"{speed}   {gain}   0.05-150 Hz   50 Hz"),
+            Words(right, y, 3.0, "CAL", "ra"),
+        ]
     if style.footer == "page":
         return [Words((left + right) / 2, y, 3.0, f"{speed}  {gain}  F50  page 1/1", "ma")]
     return []
 
 
 def _date(rng: np.random.Generator) -> str:
-    day, month, year = int(rng.integers(1, 29)), int(rng.integers(1, 13)), int(rng.integers(2015, 2026))
+    day, month, year = (
+        int(rng.integers(1, 29)),
+        int(rng.integers(1, 13)),
+        int(rng.integers(2015, 2026)),
+    )
     hour, minute = int(rng.integers(0, 24)), int(rng.integers(0, 60))
     return f"{year}-{month:02d}-{day:02d}  {hour:02d}:{minute:02d}"
 
 
 def _measurements(rate_bpm: int, rng: np.random.Generator) -> list[tuple[str, str]]:
     qt = int(390 - 0.9 * (rate_bpm - 60) + rng.integers(-15, 16))
+    axes = [int(rng.integers(low, high)) for low, high in ((20, 70), (-20, 80), (10, 70))]
     return [
         ("HR", f"{rate_bpm} bpm"),
         ("PR", f"{int(rng.integers(130, 200))} ms"),
         ("QRS", f"{int(rng.integers(78, 112))} ms"),
         ("QT/QTc", f"{qt}/{qt + int(rng.integers(5, 50))} ms"),
-        ("P/QRS/T", f"{int(rng.integers(20, 70))}/{int(rng.integers(-20, 80))}/{int(rng.integers(10, 70))}"),
+        ("P/QRS/T", "/".join(str(axis) for axis in axes)),
         ("RV5/SV1", f"{rng.uniform(0.6, 2):.3f}/{rng.uniform(0.4, 1.5):.3f} mV"),
     ]  # fmt: skip
 
@@ -190,7 +214,12 @@ def _report_header(
     shift = 14.5 if findings else 0.0
     items: list[Words | Rule] = [
         Words(middle, 2.6, 5.8, "ECG REPORT", "ma"),
-        Words(left, 8.6, 3.7, f"ID : {number}      {age}Years    {sex}        cm       kg        /    mmHg"),
+        Words(
+            left,
+            8.6,
+            3.7,
+            f"ID : {number}      {age}Years    {sex}        cm      kg      /   mmHg",
+        ),
         Words(left + 140.0, 8.6, 3.7, "Room No.:        Department:"),
         Words(left, 12.9, 3.7, "Exam.Room:       Medication:"),
         Rule(left, style.panel[2] - 2.5, 17.4, 0.6),

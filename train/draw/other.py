@@ -1,4 +1,4 @@
-"""Pictures that are not 12-lead ECGs: text pages, charts, blank sheets, X-ray-like pictures, strips."""
+"""Pictures that are not 12-lead ECGs: text, forms, charts, blank sheets, X-ray-like pictures."""
 
 from __future__ import annotations
 
@@ -151,7 +151,9 @@ def _scene(rng: np.random.Generator) -> Image.Image:
     for _ in range(int(rng.integers(5, 20))):
         x, y = int(rng.integers(0, 1200)), int(rng.integers(0, 900))
         colour = tuple(int(v) for v in rng.integers(0, 256, 3))
-        pen.ellipse([x, y, x + int(rng.integers(20, 300)), y + int(rng.integers(20, 300))], fill=colour)
+        pen.ellipse(
+            [x, y, x + int(rng.integers(20, 300)), y + int(rng.integers(20, 300))], fill=colour
+        )
     noise = rng.normal(0, 6, (960, 1280, 1))
     return Image.fromarray((np.asarray(page) + noise).clip(0, 255).astype(np.uint8))
 

@@ -67,8 +67,12 @@ def draw_page(
     if style is None:
         style = str(np.random.default_rng([seed, _STYLE_DRAW]).choice(list(STYLES)))
     chosen = STYLES[style] if isinstance(style, str) else style
-    own = {"speed_mm_s": speed_mm_s, "gain_mm_mv": gain_mm_mv, "px_per_mm": px_per_mm}
-    chosen = replace(chosen, **{key: value for key, value in own.items() if value is not None})
+    chosen = replace(
+        chosen,
+        speed_mm_s=chosen.speed_mm_s if speed_mm_s is None else speed_mm_s,
+        gain_mm_mv=chosen.gain_mm_mv if gain_mm_mv is None else gain_mm_mv,
+        px_per_mm=chosen.px_per_mm if px_per_mm is None else px_per_mm,
+    )
     if layout is None:
         usual = [name for name in chosen.layouts if name != "single"]
         layout = str(np.random.default_rng([seed, _LAYOUT_DRAW]).choice(usual))
@@ -76,7 +80,9 @@ def draw_page(
     if interpretation == "random":
         choices = (None, *LABELS)
         interpretation = choices[int(rng.integers(len(choices)))]
-    page, truth = draw_paper(recording, chosen, layout=layout, seed=seed, interpretation=interpretation)
+    page, truth = draw_paper(
+        recording, chosen, layout=layout, seed=seed, interpretation=interpretation
+    )
     how = random_capture(capture, rng, chosen) if isinstance(capture, str) else capture
     if how is None:
         return page, truth
@@ -102,5 +108,3 @@ def encode_page(page: Image.Image, truth: Truth) -> tuple[bytes, str]:
     quality = 92 if truth.capture["kind"] == "clean" else 95
     page.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue(), ".jpg"
-
-

@@ -112,7 +112,9 @@ def _trace_left(style: PageStyle) -> float:
     after = style.pulse_mm + 2 * _PULSE_LEAD_MM + _PULSE_GAP_MM if style.pulse == "right" else 2.0
     room = right - left - width
     if room <= before + after:  # a narrow sheet: the pulse touches the trace, as on the strips
-        return right - max(0.0, after - 2.0) - width - 0.5 * max(0.0, min(2.0, room - before))
+        return left + min(
+            room, style.pulse_mm + _PULSE_LEAD_MM + 0.6 if style.pulse == "left" else 0
+        )
     return left + before + (room - before - after) / 2
 
 
@@ -150,9 +152,9 @@ def _draw_cell(
         x = left + np.arange(part.size) / RATE_HZ * style.speed_mm_s
         ink.add_polyline(np.stack([x, y - part * style.gain_mm_mv], axis=1) * scale)
     _, top, _, bottom = style.panel
-    over = y - (baselines[cell.row - 1] if cell.row else top - (y - top))
-    under = (baselines[cell.row + 1] if cell.row + 1 < len(baselines) else 2 * bottom - y) - y
-    quad = rect_quad(left, y - over / 2, right, y + under / 2) * scale
+    distances = [abs(y - other) for other in baselines if other != y]
+    half = min(distances) / 2 if distances else min(y - top, bottom - y)
+    quad = rect_quad(left, y - half, right, y + half) * scale
     return LeadBox(
         cell.lead, cell.row, cell.column, cell.start_s, cell.seconds, cell.rhythm,
         np.asarray(quad, dtype=np.float32),
@@ -221,7 +223,9 @@ def _draw_grid(pen: ImageDraw.ImageDraw, style: PageStyle, size: tuple[int, int]
     else:
         _draw_dots(pen, style, rect, columns, rows)
     if style.frame is not None:
-        pen.rectangle([left, top, right, bottom], outline=style.frame, width=max(1, round(0.45 * scale)))
+        pen.rectangle(
+            [left, top, right, bottom], outline=style.frame, width=max(1, round(0.45 * scale))
+        )
 
 
 def _draw_dots(
@@ -261,7 +265,12 @@ def _draw_text(pen: ImageDraw.ImageDraw, style: PageStyle, items: list[Words | R
     for item in items:
         if isinstance(item, Rule):
             pen.rectangle(
-                [item.x0 * scale, item.y * scale, item.x1 * scale, (item.y + item.thickness) * scale],
+                [
+                    item.x0 * scale,
+                    item.y * scale,
+                    item.x1 * scale,
+                    (item.y + item.thickness) * scale,
+                ],
                 fill=style.pen,
             )
         else:

@@ -1,4 +1,4 @@
-"""A pen for traces: polylines that run from left to right, or straight up and down, as smooth ink."""
+"""A pen for traces: polylines that run left to right, or straight up and down, as smooth ink."""
 
 from __future__ import annotations
 

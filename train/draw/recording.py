@@ -21,10 +21,10 @@ RATE_HZ: Final = 500
 """Sampling rate of every recording here, in Hz (../shared/data/README.md)."""
 
 _MEDIAN_SECONDS: Final = 1.2
-"""Length of the running median, in s: longer than two RR intervals' T wave, shorter than breathing."""
+"""Length of the running median, in s: longer than any wave of a beat, shorter than a breath."""
 
 _MEDIAN_STRIDE: Final = 25
-"""The median is taken on every 25th sample (20 Hz): drift is slow, and this is 600 times cheaper."""
+"""The median looks at every 25th sample (20 Hz): drift is slow, and this is 600 times cheaper."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Sample pages for ``make demo`` and golden pages for bundles: small, of our own making, always the same."""
+"""Sample pages for ``make demo`` and golden pages for bundles: small, our own, always the same."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image
 
 from train.draw.other import draw_other
 from train.draw.page import draw_page
+from train.draw.style import STYLES
 from train.draw.synthesis import heart_of_class, synthesise
 from train.draw.truth import Truth
 
@@ -25,7 +26,6 @@ class _Sample:
     style: str
     layout: str
     capture: str = "clean"
-    longest_px: int = 1300
 
 
 _SAMPLES: Final = (
@@ -35,7 +35,7 @@ _SAMPLES: Final = (
     _Sample("abnormal-heartbeat-thermal", "abnormal_heartbeat", "thermal", "3x4+1"),
     _Sample("history-of-mi-3x4", "history_of_mi", "boston", "3x4+1"),
     _Sample("active-mi-3x4", "myocardial_infarction", "office", "3x4+3"),
-    _Sample("active-mi-photo", "myocardial_infarction", "boston", "3x4+1", "photo", 1500),
+    _Sample("active-mi-photo", "myocardial_infarction", "boston", "3x4+1", "photo"),
     _Sample("covid19-strip", "covid19", "strip-wide", "3x4+1"),
 )
 
@@ -46,12 +46,12 @@ _GOLDEN: Final = (
     _Sample("3x4", "abnormal_heartbeat", "boston", "3x4"),
     _Sample("3x4-three-rhythms", "myocardial_infarction", "office", "3x4+3"),
     _Sample("6x2", "abnormal_heartbeat", "verde", "6x2"),
-    _Sample("12x1", "normal", "azure", "12x1"),
+    _Sample("12x1", "normal", "report", "12x1"),
     _Sample("single", "normal", "thermal", "single"),
 )
 
-_GOLDEN_BYTES: Final = 60_000
-"""A golden page may not be larger: eight of them travel in every bundle."""
+_PX_PER_MM: Final = 4.14
+"""Resolution of sample and golden pages, px a mm: that of ecg5's wide strips, 105 dpi."""
 
 _README: Final = """\
 # Sample pages
@@ -60,11 +60,12 @@ Drawn by our own code from our own synthetic hearts (`train/draw`), written by
 
     python -m train draw samples --out models/samples
 
-and the same, byte for byte, for the same versions of Pillow and matplotlib's fonts. No patient, no real
-name, no third-party page is among them. `truth.json` holds the class each heart was made to show and where
-its panel and leads stand. A heart of ours is a drawing of a textbook finding, so an answer on these pages
-shows that the machinery works, never how well it reads patients. That is truest of `covid19-strip`: no
-public COVID-19 recordings exist, and the drawing is only a fast heart with unspecific ST-T changes.
+and the same, byte for byte, for the same versions of Pillow and matplotlib's fonts. No patient, no
+real name, no third-party page is among them. `truth.json` holds the class each heart was made to
+show and where its panel and leads stand. A heart of ours is a drawing of a textbook finding, so an
+answer on these pages shows that the machinery works, never how well it reads patients. That is
+truest of `covid19-strip`: no public COVID-19 recordings exist, and the drawing is only a fast heart
+with unspecific ST-T changes.
 
 | page | drawn as | style | layout | way in |
 |---|---|---|---|---|
@@ -76,29 +77,24 @@ public COVID-19 recordings exist, and the drawing is only a fast heart with unsp
 def _draw(sample: _Sample, seed: int) -> tuple[Image.Image, Truth]:
     recording = synthesise(heart_of_class(sample.label, seed), seed)
     return draw_page(
-        recording, sample.style, seed, capture=sample.capture, layout=sample.layout, interpretation=None
+        recording,
+        sample.style,
+        seed,
+        capture=sample.capture,
+        layout=sample.layout,
+        interpretation=None,
+        px_per_mm=min(_PX_PER_MM, STYLES[sample.style].px_per_mm),
     )
 
 
-def _fitted(page: Image.Image, longest_px: int) -> Image.Image:
-    if max(page.size) <= longest_px:
-        return page
-    ratio = longest_px / max(page.size)
-    size = (round(page.width * ratio), round(page.height * ratio))
-    return page.resize(size, Image.Resampling.BOX if ratio < 0.5 else Image.Resampling.LANCZOS)
-
-
-def _scaled_truth(truth: Truth, size: tuple[int, int]) -> Truth:
-    import numpy as np
-
-    matrix = np.diag([size[0] / truth.size[0], size[1] / truth.size[1], 1.0])
-    return truth.mapped(matrix, size, truth.capture)
-
-
-def _jpeg(page: Image.Image, quality: int) -> bytes:
+def _encoded(page: Image.Image, kind: str, colours: int = 16) -> tuple[bytes, str]:
+    """Pack small: few colours hold a clean page, and its grid repeats; a capture is a JPEG."""
     buffer = io.BytesIO()
-    page.save(buffer, "JPEG", quality=quality, optimize=True)
-    return buffer.getvalue()
+    if kind == "clean":
+        page.quantize(colours, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+        return buffer.getvalue(), ".png"
+    page.save(buffer, "JPEG", quality=70, optimize=True)
+    return buffer.getvalue(), ".jpg"
 
 
 def write_samples(folder: Path, seed: int) -> list[Path]:
@@ -119,12 +115,13 @@ def write_samples(folder: Path, seed: int) -> list[Path]:
     written, truths, rows = [], {}, []
     for index, sample in enumerate(_SAMPLES):
         page, truth = _draw(sample, seed * 1000 + index)
-        page = _fitted(page, sample.longest_px)
-        path = folder / f"{sample.name}.jpg"
-        path.write_bytes(_jpeg(page, 75))
-        truths[path.name] = _scaled_truth(truth, page.size).to_record()
+        data, suffix = _encoded(page, sample.capture)
+        path = folder / f"{sample.name}{suffix}"
+        path.write_bytes(data)
+        truths[path.name] = truth.to_record()
         rows.append(
-            f"| {path.name} | {sample.label} | {sample.style} | {sample.layout} | {sample.capture} |"
+            f"| {path.name} | {sample.label} | {sample.style} | {sample.layout} "
+            f"| {sample.capture} |"
         )
         written.append(path)
     text = draw_other("text", seed).convert("L").quantize(8)
@@ -137,7 +134,7 @@ def write_samples(folder: Path, seed: int) -> list[Path]:
 
 
 def golden_pages(seed: int = 0) -> list[tuple[str, bytes]]:
-    """Draw the golden pages of a bundle: file name and content, each under 60 kB.
+    """Draw the golden pages of a bundle: file name and content, a few dozen kB each.
 
     One page a layout, one class after the other; the last, a single strip, must be rejected.
 
@@ -153,13 +150,8 @@ def golden_pages(seed: int = 0) -> list[tuple[str, bytes]]:
     pages = []
     for index, sample in enumerate(_GOLDEN):
         page, _ = _draw(sample, seed * 1000 + 500 + index)
-        page = _fitted(page, 1100).convert("L")
-        quality = 70
-        data = _jpeg(page, quality)
-        while len(data) > _GOLDEN_BYTES and quality > 20:
-            quality -= 10
-            data = _jpeg(page, quality)
-        pages.append((f"{sample.name}.jpg", data))
+        data, suffix = _encoded(page.convert("L"), sample.capture, colours=8)
+        pages.append((f"{sample.name}{suffix}", data))
     return pages
 
 

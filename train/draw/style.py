@@ -1,4 +1,4 @@
-"""Printer styles: sheet, paper, grid, pen, lettering, calibration pulse, header and footer of a cart."""
+"""Printer styles: sheet, paper, grid, pen, lettering, calibration pulse, header and footer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PageStyle:
     paper, pen : tuple of int
         RGB of the paper and of trace and text.
     grid : str
-        ``none``, ``lines``, ``dots`` (small squares dotted, as laser carts print), ``coarse`` (5 mm only).
+        ``none``, ``lines``, ``dots`` (dotted, as laser carts print), ``coarse`` (5 mm only).
     grid_fine, grid_bold : tuple of int
         RGB of the 1 mm and the 5 mm lines.
     whole_sheet_grid : bool
@@ -147,8 +147,8 @@ STYLES: Final[dict[str, PageStyle]] = {
         PageStyle(
             name="thermal", sheet=(290.0, 210.0), panel=(8.0, 34.0, 282.0, 200.0),
             whole_sheet_grid=True, paper=(255, 246, 240), grid_fine=(252, 214, 196),
-            grid_bold=(243, 160, 128), pen=(25, 22, 30), font="stick", header="line", footer="settings",
-            px_per_mm=6.0, line_mm=0.3, separator="tick",
+            grid_bold=(243, 160, 128), pen=(25, 22, 30), font="stick", header="line",
+            footer="settings", px_per_mm=6.0, line_mm=0.3, separator="tick",
         ),
         PageStyle(
             name="azure", header="form", footer="page", grid_fine=(214, 228, 246),
@@ -166,13 +166,14 @@ STYLES: Final[dict[str, PageStyle]] = {
             layouts=("3x4+1", "6x2", "12x1", "3x4", "3x4+3", "6x2+1"),
         ),
         PageStyle(
-            name="verde", paper=(250, 250, 240), grid_fine=(206, 232, 206), grid_bold=(140, 196, 146),
-            header="line", footer="page", font="sans", px_per_mm=6.6, pulse="left", line_mm=0.38,
+            name="verde", paper=(250, 250, 240), grid_fine=(206, 232, 206),
+            grid_bold=(140, 196, 146), header="line", footer="page", px_per_mm=6.6,
+            line_mm=0.38,
             layouts=("6x2", "3x4+1", "12x1", "6x2+1", "3x4", "3x4+3"),
         ),
         PageStyle(
             name="coarse", grid="coarse", grid_bold=(232, 190, 150), paper=(255, 252, 246),
-            header="form", footer="settings", font="sans", pulse="none", px_per_mm=5.2, line_mm=0.34,
+            header="form", footer="settings", pulse="none", px_per_mm=5.2, line_mm=0.34,
         ),
         PageStyle(
             name="swift", speed_mm_s=50.0, grid_fine=(252, 218, 206), grid_bold=(240, 158, 138),

@@ -1,20 +1,20 @@
 """Make 12-lead recordings of our own: one moving heart dipole, seen by twelve leads.
 
-Every wave of a beat (P, Q, R, S, ST, T) is a Gaussian, or a plateau for ST, along a direction of its
-own in space (the idea of McSharry et al. 2003, IEEE Trans Biomed Eng 50:289, and of its
+Every wave of a beat (P, Q, R, S, ST, T) is a Gaussian, or a plateau for ST, along a direction of
+its own in space (the idea of McSharry et al. 2003, IEEE Trans Biomed Eng 50:289, and of its
 vectorcardiogram form by Sameni et al. 2007, EURASIP J Adv Signal Process 2007:043407, written anew
-here). The Dower matrix projects the dipole onto I, II and V1 to V6; III and the augmented leads follow
-from them, so Einthoven's and Goldberger's laws hold exactly. Because a lesion tilts the dipole, the
-reciprocal changes of the opposite leads come out by themselves.
+here). The Dower matrix projects the dipole onto I, II and V1 to V6; III and the augmented leads
+follow from them, so Einthoven's and Goldberger's laws hold exactly. Because a lesion tilts the
+dipole, the reciprocal changes of the opposite leads come out by themselves.
 
-These are drawings for tests, demonstrations and checks of page reading, not patients. That is truest
-for ``covid19``: no public COVID-19 recordings exist, so that heart is only a fast sinus rhythm with
-unspecific ST-T changes and says nothing about the disease.
+These are drawings for tests, demonstrations and checks of page reading, not patients. That is
+truest for ``covid19``: no public COVID-19 recordings exist, so that heart is only a fast sinus
+rhythm with unspecific ST-T changes and says nothing about the disease.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -48,7 +48,7 @@ _DOWER: Final = np.array(
         [0.831, 0.076, 0.230],  # V6
     ]
 )
-"""Frank axes (x left, y foot, z back) to I, II, V1 to V6 (Dower et al. 1980, J Electrocardiol 13:131)."""
+"""Frank axes (x left, y foot, z back) to I, II, V1 to V6 (Dower 1980, J Electrocardiol 13:131)."""
 
 _TERRITORY: Final[dict[str, Vector]] = {
     "inferior": (-0.15, 0.95, 0.25),
@@ -58,7 +58,7 @@ _TERRITORY: Final[dict[str, Vector]] = {
 """Direction from the heart's centre to each wall, in Frank axes."""
 
 _ALTERED_MV: Final = 0.1
-"""A lead counts as altered from 0.1 mV on: the ST threshold of the 4th universal definition of MI."""
+"""A lead counts as altered from 0.1 mV on: the ST limit of the 4th universal definition of MI."""
 
 
 @dataclass(frozen=True)
@@ -142,37 +142,44 @@ def heart_of_class(label: str, seed: int) -> Heart:
     Heart
     """
     rng = np.random.default_rng([seed, LABELS.index(label), 1])
-    noise = {
-        "noise_mv": float(rng.uniform(0.003, 0.015)),
-        "mains_mv": float(rng.uniform(0.0, 0.004)),
-        "wander_mv": float(rng.uniform(0.0, 0.03)),
-    }
     rate = float(rng.uniform(58, 92))
-    territory: Territory = ("inferior", "anterior", "lateral")[int(rng.integers(3))]
+    plain = Heart(
+        label=label,
+        rate_bpm=rate,
+        noise_mv=float(rng.uniform(0.003, 0.015)),
+        mains_mv=float(rng.uniform(0.0, 0.004)),
+        wander_mv=float(rng.uniform(0.0, 0.03)),
+    )
+    walls: tuple[Territory, ...] = ("inferior", "anterior", "lateral")
+    wall = walls[int(rng.integers(len(walls)))]
     if label == "abnormal_heartbeat":
-        rhythms: tuple[Rhythm, ...] = (
-            "af", "pvc", "pause", "av_block_1", "av_block_2", "av_block_3", "sinus", "sinus",
-        )  # fmt: skip
-        choice = int(rng.integers(len(rhythms)))
-        rate = (float(rng.uniform(70, 130)), rate)[choice != 0]
-        rate = {6: float(rng.uniform(40, 49)), 7: float(rng.uniform(115, 150))}.get(choice, rate)
-        return Heart(label=label, rhythm=rhythms[choice], rate_bpm=rate, **noise)
+        return _abnormal(plain, rng)
     if label == "history_of_mi":
-        return Heart(
-            label=label, rate_bpm=rate, territory=territory, **noise,
-            q_mv=float(rng.uniform(0.45, 0.75)), t_inversion=float(rng.uniform(0.5, 1.2)),
-        )  # fmt: skip
+        q_mv, turned = float(rng.uniform(0.45, 0.75)), float(rng.uniform(0.5, 1.2))
+        return replace(plain, territory=wall, q_mv=q_mv, t_inversion=turned)
     if label == "myocardial_infarction":
-        return Heart(
-            label=label, rate_bpm=rate + 8.0, territory=territory, **noise,
-            st_mv=float(rng.uniform(0.2, 0.45)), q_mv=float(rng.uniform(0.0, 0.4)),
-        )  # fmt: skip
+        st_mv, q_mv = float(rng.uniform(0.2, 0.45)), float(rng.uniform(0.0, 0.4))
+        return replace(plain, territory=wall, st_mv=st_mv, q_mv=q_mv, rate_bpm=rate + 8.0)
     if label == "covid19":
-        return Heart(
-            label=label, rate_bpm=float(rng.uniform(100, 122)), **noise,
-            t_scale=float(rng.uniform(-0.3, 0.4)), st_depression_mv=float(rng.uniform(0.03, 0.09)),
-        )  # fmt: skip
-    return Heart(label=label, rate_bpm=rate, **noise)
+        flat, depression = float(rng.uniform(-0.3, 0.4)), float(rng.uniform(0.03, 0.09))
+        fast = float(rng.uniform(100, 122))
+        return replace(plain, rate_bpm=fast, t_scale=flat, st_depression_mv=depression)
+    return plain
+
+
+def _abnormal(plain: Heart, rng: np.random.Generator) -> Heart:
+    rhythms: tuple[tuple[Rhythm, float, float], ...] = (
+        ("af", 70, 130),
+        ("pvc", 58, 92),
+        ("pause", 58, 92),
+        ("av_block_1", 55, 85),
+        ("av_block_2", 60, 90),
+        ("av_block_3", 65, 95),
+        ("sinus", 40, 49),
+        ("sinus", 115, 150),
+    )
+    rhythm, low, high = rhythms[int(rng.integers(len(rhythms)))]
+    return replace(plain, rhythm=rhythm, rate_bpm=float(rng.uniform(low, high)))
 
 
 def synthesise(heart: Heart, seed: int) -> Recording:
@@ -301,9 +308,7 @@ def _ventricular_waves(kind: str, body: _Body) -> list[_Wave]:
     ]
 
 
-def _add_waves(
-    dipole: NDArray[np.float64], time_s: float, waves: list[_Wave], size: float
-) -> None:
+def _add_waves(dipole: NDArray[np.float64], time_s: float, waves: list[_Wave], size: float) -> None:
     for wave in waves:
         centre = time_s + wave.centre_s
         first = max(0, int((centre - 4.5 * wave.width_s) * RATE_HZ))

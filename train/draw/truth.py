@@ -30,7 +30,8 @@ class LeadBox:
         True for a rhythm strip.
     quad : ndarray of float32, shape [4, 2]
         Corners in px, TL TR BR BL of the upright page: from the lead's first to its last column,
-        half a row's pitch above and below its baseline. Tall waves leave it.
+        and as far above its baseline (0 mV) as below, half way to the nearest row. Tall waves
+        leave it.
     """
 
     name: str
@@ -47,9 +48,9 @@ class Truth:
     """What is true of one drawn page.
 
     The **panel** is what a finder can see of the traces' area, header and footer excluded:
-    ``panel_source`` ``grid`` = the grid's own area (its frame's middle line), where the grid belongs
-    to the traces alone; ``traces`` = the tight band around the ink of all traces, separators and
-    calibration pulses, where there is no grid or the header is printed on it too.
+    ``panel_source`` ``grid`` = the grid's own area (its frame's middle line), where the grid
+    belongs to the traces alone; ``traces`` = the tight band around the ink of all traces,
+    separators and calibration pulses, where there is no grid or the header is printed on it too.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ class Truth:
 
     @property
     def orientation(self) -> int:
-        """Degrees (0, 90, 180, 270) by which the upright page was turned clockwise to be as it is."""
+        """Degrees (0, 90, 180, 270) the upright page was turned clockwise to be as it is."""
         return round(self._angle() / 90.0) % 4 * 90
 
     @property
@@ -148,9 +149,7 @@ class Truth:
         """
         leads = tuple(replace(box, quad=map_points(matrix, box.quad)) for box in self.leads)
         panel, traces = map_points(matrix, self.panel), map_points(matrix, self.traces)
-        return replace(
-            self, size=size, panel=panel, traces=traces, leads=leads, capture=capture
-        )
+        return replace(self, size=size, panel=panel, traces=traces, leads=leads, capture=capture)
 
     def without_grid(self) -> Truth:
         """Return the truth of the same page once a threshold has wiped the grid away."""

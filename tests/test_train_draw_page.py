@@ -13,7 +13,6 @@ from runtime.labels import LEADS
 from train.draw import CAPTURES, LAYOUTS, STYLES, Recording, Truth, draw_page, encode_page
 from train.draw.capture import Fax, Photo, Scan
 from train.draw.layout import cells_of
-from train.draw.other import NOT_ECG, draw_other
 from train.draw.pen import Ink
 from train.draw.synthesis import heart_of_class, synthesise
 
@@ -165,13 +164,6 @@ def test_unknown_layout_and_capture_are_refused(recording: Recording) -> None:
         draw_page(recording, "report", 1, layout="4x3")
     with pytest.raises(ValueError, match="unknown capture"):
         draw_page(recording, "report", 1, capture="microfilm")
-
-
-@pytest.mark.parametrize("kind", list(NOT_ECG))
-def test_pictures_that_are_no_ecg_are_drawn_the_same_for_a_seed(kind: str) -> None:
-    first, second = draw_other(kind, 2), draw_other(kind, 2)
-    assert first.mode == "RGB"
-    assert first.tobytes() == second.tobytes()
 
 
 def test_ink_of_a_flat_line_is_as_wide_as_the_pen() -> None:

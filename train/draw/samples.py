@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from PIL import Image
 
-from train.draw.other import draw_other
 from train.draw.page import draw_page
 from train.draw.style import STYLES
 from train.draw.synthesis import heart_of_class, synthesise
 from train.draw.truth import Truth
+from train.negatives.papers import letter
 
 __all__ = ["golden_pages", "write_golden", "write_samples"]
 
@@ -124,9 +125,10 @@ def write_samples(folder: Path, seed: int) -> list[Path]:
             f"| {sample.capture} |"
         )
         written.append(path)
-    text = draw_other("text", seed).convert("L").quantize(8)
+    text = letter(np.random.default_rng([seed, 8])).convert("L")
+    text.thumbnail((1200, 1200))
     path = folder / "text-page.png"
-    text.save(path, "PNG", optimize=True)
+    text.quantize(8).save(path, "PNG", optimize=True)
     written.append(path)
     (folder / "truth.json").write_text(json.dumps(truths, indent=1) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(_README.format(rows="\n".join(rows)), encoding="utf-8")

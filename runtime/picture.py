@@ -17,6 +17,7 @@ from PIL import Image
 from runtime.errors import PageError
 from runtime.grey import orient, reduce_image, upright_size
 from runtime.page import Page, finish_page, plausible_dpi, working_factor
+from runtime.tiff_errors import heed_libtiff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -199,7 +200,9 @@ class PictureDocument:
         """
         image = self._go_to(number)
         orientation = self._orientation(image)
-        return orient(self._decode(image, working_factor(*image.size), "RGB"), orientation)
+        picture = self._decode(image, working_factor(*image.size), "RGB")
+        # The file's own image object dies with the document.
+        return orient(picture.copy() if picture is image else picture, orientation)
 
     def _open(self) -> ImageFile:
         with _reasons(self._kind):
@@ -249,7 +252,11 @@ class PictureDocument:
                 image.draft(mode, (max(1, width // factor), max(1, height // factor)))
                 config = image.decoderconfig  # set by draft(): the scale it settled for
                 factor //= config[0] if config else 1
-            image.load()
+            if self._kind is _TIFF:
+                with heed_libtiff():
+                    image.load()
+            else:
+                image.load()
             return reduce_image(image, factor, mode)
 
 

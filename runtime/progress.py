@@ -27,12 +27,24 @@ class Progress:
         self._stream = stream or sys.stderr
         self._shown = bool(getattr(self._stream, "isatty", lambda: False)())
         self._total = total
-        self._done = 0
+        self._done = self._skipped = 0
         self._started = self._last = monotonic()
 
-    def step(self) -> None:
-        """Count one page."""
-        self._done += 1
+    def step(self, pages: int = 1) -> None:
+        """Count pages that were answered."""
+        self._done += pages
+        self.draw()
+
+    def skip(self, pages: int) -> None:
+        """Take note of pages that need no answer, which must not count as speed."""
+        self._skipped += pages
+
+    def expect(self, total: int) -> None:
+        """Set the number of pages, skipped ones included, where it is known only later."""
+        self._total = total
+
+    def draw(self) -> None:
+        """Draw the line if it is time to."""
         now = monotonic()
         if self._shown and now - self._last >= _INTERVAL_S:
             self._last = now
@@ -41,15 +53,15 @@ class Progress:
     def line(self, now: float) -> str:
         """Return what the terminal shows at a moment of the monotonic clock."""
         rate = self._done / max(now - self._started, 1e-9)
+        here = self._done + self._skipped
         if not self._total:
-            return f"{self._done} pages, {rate:.1f} a second"
-        left = max(self._total - self._done, 0) / max(rate, 1e-9)
-        filled = min(20, 20 * self._done // self._total)
+            return f"{here} pages, {rate:.1f} a second"
+        left = max(self._total - here, 0) / max(rate, 1e-9)
+        filled = min(20, 20 * here // self._total)
         bar = "#" * filled + "." * (20 - filled)
         minutes, seconds = divmod(round(left), 60)
         return (
-            f"[{bar}] {self._done}/{self._total} pages, {rate:.1f} a second, "
-            f"{minutes}:{seconds:02d} left"
+            f"[{bar}] {here}/{self._total} pages, {rate:.1f} a second, {minutes}:{seconds:02d} left"
         )
 
     def close(self) -> None:

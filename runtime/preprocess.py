@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runtime.errors import BundleError
+from runtime.trace import BOX_MV
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -160,6 +161,8 @@ class Preprocess:
         width = self.cell_width
         if count < 2:
             return np.full(width, np.nan), np.full(width, np.nan)
+        latest = lead.start_s + lead.seconds - self.cell_seconds
+        begin_s = max(lead.start_s, min(begin_s, latest))
         fine = np.arange(width * SUBSAMPLES + 1) / SUBSAMPLES * (self.cell_seconds / width)
         place = (begin_s - lead.start_s + fine) / lead.seconds * count - 0.5
         known = np.isfinite(lead.centre)
@@ -217,13 +220,15 @@ def cells_to_page(
     lead = next((lead for lead in panel.leads if lead.name == name), None)
     if lead is None:
         return None
-    offset = column * preprocess.column_seconds - lead.start_s
+    latest = lead.seconds - preprocess.cell_seconds
+    offset = max(0.0, min(column * preprocess.column_seconds - lead.start_s, latest))
     per_column = preprocess.cell_seconds / width
     u = [
         float(np.clip((offset + (c - column * width) * per_column) / lead.seconds, 0.0, 1.0))
         for c in columns
     ]
-    v = [float(np.clip((r - row * height) / height, 0.0, 1.0)) for r in rows]
+    share = preprocess.span_mv / BOX_MV
+    v = [0.5 + (np.clip((r - row * height) / height, 0.0, 1.0) - 0.5) * share for r in rows]
     top_left, top_right, bottom_right, bottom_left = lead.box.astype(np.float64)
 
     def place(s: float, t: float) -> NDArray[np.float64]:

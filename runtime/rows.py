@@ -159,9 +159,7 @@ def _row_places(score: NDArray[np.float64], apart: int) -> list[int]:
     return sorted(place for _, place in found[:chosen])
 
 
-def _levels(
-    runs: Runs, places: NDArray[np.float64], reach: float
-) -> NDArray[np.float64]:
+def _levels(runs: Runs, places: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
     """Return the most usual middle of the runs near each place, px."""
     middle = (runs.top + runs.bottom) / 2
     levels = []

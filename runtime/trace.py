@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LeadTrace", "RowTraces", "follow_rows", "lead_of_row", "separator_columns"]
 
+#: Voltage from the lower to the upper edge of a lead's box, mV.
+BOX_MV = 3.2
 #: A run this near to a row's baseline (mm) touches it.
 CONTACT_MM = 1.2
 #: Columns (mm) of contact that make a stroke a row's own; a letter has about 2 mm.
@@ -36,7 +38,7 @@ class LeadTrace:
         ``"I"`` ... ``"V6"``.
     box : ndarray of float32, shape (4, 2)
         Corners of the lead's place on the page in ORIGINAL px: top left, top right, bottom right,
-        bottom left of the upright page.
+        bottom left of the upright page; `BOX_MV` high, the lead's own baseline in the middle.
     centre : ndarray of float32, shape (T,)
         Middle of the ink in each column, mV above the lead's own baseline; NaN where there is none.
         Columns are evenly spaced over `seconds`.
@@ -182,9 +184,7 @@ def _owners(
     return owner, hold
 
 
-def _spread(
-    owner: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]
-) -> None:
+def _spread(owner: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]) -> None:
     """Let rows claim the unowned runs next to theirs, one step at a time; changes `owner`."""
     for _ in range(MAX_STEPS):
         open_right = (owner[left] >= 0) & (owner[right] < 0)
@@ -252,7 +252,6 @@ def lead_of_row(
     span: tuple[float, float],
     *,
     name: str,
-    box: NDArray[np.float32],
     px_per_mv: float,
     start_s: float,
     seconds: float,
@@ -265,7 +264,7 @@ def lead_of_row(
     row : int
     span : tuple of float
         First and last column of the lead, working px.
-    name, box, start_s, seconds
+    name, start_s, seconds
         As in :class:`LeadTrace`.
     px_per_mv : float
         Working px.
@@ -283,9 +282,11 @@ def lead_of_row(
     top, bottom = np.where(thin, middle, top), np.where(thin, middle, bottom)
     finite = middle[np.isfinite(middle)]
     baseline = float(np.median(finite)) if finite.size else 0.0
+    high, low = baseline - px_per_mv * BOX_MV / 2, baseline + px_per_mv * BOX_MV / 2
+    box = [[span[0], high], [span[1], high], [span[1], low], [span[0], low]]
     return LeadTrace(
         name=name,
-        box=box,
+        box=np.array(box, dtype=np.float32),
         centre=((baseline - middle) / px_per_mv).astype(np.float32),
         top=((baseline - top) / px_per_mv).astype(np.float32),
         bottom=((baseline - bottom) / px_per_mv).astype(np.float32),

@@ -151,6 +151,7 @@ def save_result(result: dict[str, Any], path: Path) -> list[Path]:
     from benchmarks.report import rows_csv, text_report
 
     written = []
+    path.parent.mkdir(parents=True, exist_ok=True)
     for suffix, text in (
         (".json", json.dumps(result, indent=1) + "\n"),
         (".csv", rows_csv(result["rows"])),

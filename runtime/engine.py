@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -41,7 +41,11 @@ class Engine(Protocol):
     """Runs one model on one tensor at a time."""
 
     name: str
-    version: str
+
+    @property
+    def version(self) -> str:
+        """Version of the installed engine."""
+        ...
 
     def run(self, tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Return the named outputs (``probabilities`` [5], ...) for a tensor [1, H, W, 1]."""
@@ -72,11 +76,15 @@ class Quantisation:
 
 def installed_engines() -> dict[str, str]:
     """Return the engines that are installed here, with their versions."""
-    return {
-        name: metadata.version(_DISTRIBUTIONS[name])
-        for name, module in _MODULES.items()
-        if find_spec(module) is not None
-    }
+    return {name: _version(name) for name, module in _MODULES.items() if find_spec(module)}
+
+
+def _version(engine: str) -> str:
+    """Return an installed engine's version."""
+    # Imported late: importlib.metadata brings the email package, 10 ms of a cold start.
+    from importlib import metadata
+
+    return metadata.version(_DISTRIBUTIONS[engine])
 
 
 def open_engine(model: ModelFile, engine: str = "auto", threads: int = 1) -> Engine:
@@ -133,7 +141,6 @@ class _TfliteEngine:
 
     def __init__(self, name: str, interpreter: Any, outputs: tuple[str | None, ...]) -> None:
         self.name = name
-        self.version = metadata.version(_DISTRIBUTIONS[name])
         self._interpreter = interpreter
         source = interpreter.get_input_details()[0]
         self._input: Callable[[], NDArray[Any]] = interpreter.tensor(source["index"])
@@ -143,6 +150,11 @@ class _TfliteEngine:
             for meaning, detail in zip(outputs, interpreter.get_output_details(), strict=True)
             if meaning is not None
         ]
+
+    @property
+    def version(self) -> str:
+        """Version of the installed engine."""
+        return _version(self.name)
 
     def run(self, tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Write the tensor in place, invoke, and copy the outputs out."""
@@ -181,11 +193,15 @@ class _OnnxEngine:
     name = "onnxruntime"
 
     def __init__(self, session: Any, outputs: tuple[str | None, ...]) -> None:
-        self.version = metadata.version("onnxruntime")
         self._session = session
         self._input = session.get_inputs()[0].name
         named = zip(outputs, session.get_outputs(), strict=True)
         self._outputs = [(meaning, out.name) for meaning, out in named if meaning is not None]
+
+    @property
+    def version(self) -> str:
+        """Version of the installed engine."""
+        return _version(self.name)
 
     def run(self, tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Run the session; the outputs are already real numbers."""

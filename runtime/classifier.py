@@ -172,16 +172,31 @@ class Classifier:
             reasons=reasons,
             layout=None if panel is None else panel.layout,
         )
-        evidence = None
+        kept = Evidence(page, panel, None) if keep_evidence else None
         if panel is not None and tensor is not None:
             outputs = self.engine.run(tensor[None])
-            evidence = outputs.get("evidence")
             timing["infer"] = (perf_counter() - prepared) * 1e3
             answer = self._judged(answer, outputs, panel)
         timing.setdefault("infer", 0.0)
         timing["total"] = (perf_counter() - started) * 1e3
-        kept = Evidence(page, panel, evidence) if keep_evidence else None
+        if kept is not None and panel is not None and tensor is not None:
+            kept = self._evidence(page, panel, tensor, outputs.get("evidence"))
         return replace(answer, timing_ms=timing, evidence=kept)
+
+    def _evidence(
+        self,
+        page: Page,
+        panel: Panel,
+        tensor: NDArray[np.float32],
+        contributions: NDArray[np.float32] | None,
+    ) -> Evidence:
+        """Return what `runtime.explain` draws, from the model itself or else by occlusion."""
+        if contributions is not None:
+            return Evidence(page, panel, contributions, self.preprocess)
+        from runtime.occlusion import occlude
+
+        found = occlude(self.engine, tensor, self.preprocess)
+        return Evidence(page, panel, found, self.preprocess, "occlusion")
 
     def _prepare(
         self, page: Page

@@ -88,9 +88,9 @@ def _regrid(values: NDArray[np.float32]) -> NDArray[np.float32]:
     height, width = values.shape
     rows, columns = len(CANONICAL), len(CANONICAL[0])
     if height % rows:
-        values = np.repeat(values, rows, axis=0) / rows
+        values = np.repeat(values, rows, axis=0) / np.float32(rows)
     if width % columns:
-        values = np.repeat(values, columns, axis=1) / columns
+        values = np.repeat(values, columns, axis=1) / np.float32(columns)
     places = values.shape[1] // columns
     slots = next(n for n in range(min(SLOTS, places), 0, -1) if places % n == 0)
     parts = values.reshape(rows, values.shape[0] // rows, columns * slots, places // slots)

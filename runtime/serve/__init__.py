@@ -1,0 +1,1 @@
+"""The HTTP service and the page for a tablet; needs the extra `serve`."""

@@ -108,7 +108,7 @@ def _reach(
 ) -> tuple[float, float]:
     """Follow the grid outwards from an area: up and down (axis 1), left and right (axis 0)."""
     if axis == 1:
-        part = np.s_[:, max(0, int(area.left)) : int(area.right)]
+        part: tuple[slice, slice] = np.s_[:, max(0, int(area.left)) : int(area.right)]
         start, stop = area.top, area.bottom
     else:
         part = np.s_[max(0, int(area.top)) : int(area.bottom), :]

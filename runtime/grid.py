@@ -21,11 +21,11 @@ STEPS = 501
 HARMONICS = 5
 #: Power of the harmonics above the first, over the mean power, from which it is a grid.
 MIN_POWER = 14.0
-#: Largest disagreement of the two directions.
-AGREE = 0.02
+#: Largest disagreement of the two directions; a straightened photo may be a little out of square.
+AGREE = 0.06
 
 
-def grid_scale(light: NDArray[np.uint8], assumed: float) -> float | None:
+def grid_scale(light: NDArray[np.uint8], assumed: float) -> tuple[float, float] | None:
     """Measure the pitch of the grid in both directions.
 
     The sums over columns and over rows have peaks in their spectrum at 1/(5 mm) and its multiples.
@@ -39,8 +39,8 @@ def grid_scale(light: NDArray[np.uint8], assumed: float) -> float | None:
 
     Returns
     -------
-    float or None
-        Px per mm; None where there is no grid.
+    tuple of float or None
+        Px per mm across and down; None where there is no grid.
     """
     across = _pitch(light.sum(axis=0, dtype=np.uint32), assumed)
     down = _pitch(light.sum(axis=1, dtype=np.uint32), assumed)
@@ -48,7 +48,7 @@ def grid_scale(light: NDArray[np.uint8], assumed: float) -> float | None:
         return None
     if abs(across[0] / down[0] - 1.0) > AGREE or across[1] + down[1] < 2 * MIN_POWER:
         return None
-    return across[0]
+    return across[0], down[0]
 
 
 def _pitch(sums: NDArray[np.uint32], assumed: float) -> tuple[float, float] | None:

@@ -17,8 +17,10 @@ __all__ = ["Runs", "darkness_of", "ink_threshold", "runs_of"]
 PAPER_REDUCTION = 16
 #: Paper whose local level varies by less than this (grey levels) is taken as even.
 EVEN_PAPER = 16
-#: A median grey level below this is a picture with light traces on a dark ground.
+#: A median grey level below this, with no sizeable lighter area (`LIGHT_PAPER`), is a picture with
+#: light traces on a dark ground; a sheet on a dark desk has the light area.
 DARK_GROUND = 90
+LIGHT_PAPER = 120
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def darkness_of(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     picture = Image.fromarray(grey)
     factor = max(1, min(PAPER_REDUCTION, min(height, width) // 8))
     small = picture.reduce(factor)
-    if np.median(np.asarray(small)) < DARK_GROUND:
+    levels = np.asarray(small)
+    if np.median(levels) < DARK_GROUND and np.percentile(levels, 95) < LIGHT_PAPER:
         picture = ImageChops.invert(picture)
         small = ImageChops.invert(small)
     if min(small.size) >= 3:

@@ -9,8 +9,9 @@ import numpy as np
 
 from runtime.ink import darkness_of
 from runtime.layout import ARRANGEMENTS, LAYOUTS
-from runtime.reading import read_upright
+from runtime.reading import Reading, read_upright
 from runtime.trace import LeadTrace
+from runtime.upright import level_lines, map_points, straightening, warp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,26 +69,96 @@ def find_panel(page: Page) -> Panel:
         Always; where nothing is found, with layout ``"unknown"``, no leads and the reason.
     """
     darkness = darkness_of(page.grey)
-    reading = read_upright(darkness)
+    reading, to_upright = _read(darkness)
     if reading is None:
         height, width = page.grey.shape
-        whole = _rectangle(0, 0, width, height) / np.float32(page.scale)
-        return Panel(whole, 0, 0.0, "unknown", None, "assumed", (), ("no ECG trace found",))
-    reasons = [] if reading.layout in ARRANGEMENTS else ["layout not recognised"]
+        whole = np.array([[0, 0], [width, 0], [width, height], [0, height]]) / page.scale
+        reasons: tuple[str, ...] = ("no ECG trace found",)
+        return Panel(whole.astype(np.float32), 0, 0.0, "unknown", None, "assumed", (), reasons)
+    reasons = () if reading.layout in ARRANGEMENTS else ("layout not recognised",)
+    to_page = np.diag([1.0, 1.0, page.scale]) @ np.linalg.inv(to_upright)
     area = reading.area
-    quad = _rectangle(area.left, area.top, area.right, area.bottom)
-    leads = tuple(replace(lead, box=lead.box / np.float32(page.scale)) for lead in reading.leads)
+    corners = [
+        [area.left, area.top],
+        [area.right, area.top],
+        [area.right, area.bottom],
+        [area.left, area.bottom],
+    ]
+    quad = map_points(to_page, np.array(corners))
+    width_mm = (area.right - area.left) / reading.px_per_mm
+    height_mm = (area.bottom - area.top) / reading.px_per_mm
+    rotation, skew = _turn(quad)
     return Panel(
-        quad=quad / np.float32(page.scale),
-        rotation=0,
-        skew_deg=0.0,
+        quad=quad.astype(np.float32),
+        rotation=rotation,
+        skew_deg=skew,
         layout=reading.layout,
-        px_per_mm=reading.px_per_mm / page.scale,
+        px_per_mm=float(np.sqrt(_surface(quad) / max(width_mm * height_mm, 1e-9))),
         scale_source=reading.scale_source,
-        leads=leads,
-        reasons=tuple(reasons),
+        leads=tuple(
+            replace(lead, box=map_points(to_page, lead.box).astype(np.float32))
+            for lead in reading.leads
+        ),
+        reasons=reasons,
     )
 
 
-def _rectangle(left: float, top: float, right: float, bottom: float) -> NDArray[np.float32]:
-    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float32)
+def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float64]]:
+    """Read a picture that lies any way; returns what was read and the map from picture to it."""
+    height, width = darkness.shape
+    first = read_upright(darkness)
+    if first is not None and first.convincing:
+        return first, np.eye(3)
+    level = level_lines(darkness)
+    steep = level_lines(np.ascontiguousarray(darkness.T))
+    matrix, size = straightening((width, height), level, steep)
+    straight = warp(darkness, matrix, size)
+    found: list[tuple[Reading | None, NDArray[np.float64]]] = [(first, np.eye(3))]
+    for turn in (0, 90):
+        reading, turned = read_upright(_turned(straight, turn)), turn
+        if reading is not None and reading.upside_down < reading.fit:
+            turned = turn + 180
+            reading = read_upright(_turned(straight, turned))
+        found.append((reading, _turning(size, turned) @ matrix))
+        if reading is not None and reading.convincing:
+            return found[-1]
+    return min(found, key=lambda item: _doubt(item[0]))
+
+
+def _doubt(reading: Reading | None) -> float:
+    """Rank readings: twelve leads that fit, then any rows, then none."""
+    if reading is None:
+        return 9.0
+    if reading.layout in ARRANGEMENTS:
+        return reading.fit if np.isfinite(reading.fit) else 1.0
+    return 3.0 if reading.layout == "single" else 2.0
+
+
+def _turned(picture: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
+    """Turn a picture back by `turn` degrees."""
+    return np.ascontiguousarray(np.rot90(picture, turn // 90))
+
+
+def _turning(size: tuple[int, int], turn: int) -> NDArray[np.float64]:
+    """Return the map of :func:`_turned` for a picture of this width and height."""
+    width, height = size
+    return {
+        0: np.eye(3),
+        90: np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, width], [0.0, 0.0, 1.0]]),
+        180: np.array([[-1.0, 0.0, width], [0.0, -1.0, height], [0.0, 0.0, 1.0]]),
+        270: np.array([[0.0, -1.0, height], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
+    }[turn]
+
+
+def _turn(quad: NDArray[np.float64]) -> tuple[int, float]:
+    """Return the quarter turns (degrees clockwise) of a panel and the rest of its slant."""
+    ahead = (quad[1] - quad[0]) + (quad[2] - quad[3])
+    angle = float(np.degrees(np.arctan2(ahead[1], ahead[0])))
+    rotation = round(angle / 90.0) % 4 * 90
+    return rotation, (angle - rotation + 180.0) % 360.0 - 180.0
+
+
+def _surface(quad: NDArray[np.float64]) -> float:
+    """Return the area of a polygon (shoelace formula)."""
+    x, y = quad[:, 0], quad[:, 1]
+    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2.0)

@@ -29,6 +29,10 @@ GAIN = 10.0
 ROW_SECONDS = 10.0
 #: Usual width of a page (mm) that shows 10 s at 25 mm/s; a first guess of the scale.
 PAGE_MM = 290.0
+#: Disagreement with Einthoven's law up to which a first reading is taken without a second look.
+CONVINCING_FIT = 0.4
+#: Slope of the baselines (px/px) up to which a picture counts as level: 0.2 degrees.
+LEVEL_SLOPE = 0.0035
 #: Numbers of columns of leads that a page may have.
 COLUMNS = (2, 4)
 
@@ -62,6 +66,21 @@ class Reading:
     area: Area
     leads: tuple[LeadTrace, ...]
 
+    @property
+    def slope(self) -> float:
+        """Usual slope of the rows' baselines, px/px; 0 where the picture is upright."""
+        left, right = int(self.rows.left), max(int(self.rows.right), int(self.rows.left) + 3)
+        third = (right - left) // 3
+        first = np.median(self.rows.baselines[:, left : left + third], axis=1)
+        last = np.median(self.rows.baselines[:, right - third : right], axis=1)
+        return float(np.median(last - first)) / (right - left - third)
+
+    @property
+    def convincing(self) -> bool:
+        """Whether twelve leads were read, level and the right way up, that fit one another."""
+        known = self.layout in ARRANGEMENTS and self.fit <= CONVINCING_FIT
+        return known and self.fit < self.upside_down and abs(self.slope) < LEVEL_SLOPE
+
 
 def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
     """Read an upright picture.
@@ -85,8 +104,9 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
     assumed = (rows.right - rows.left) / (ROW_SECONDS * PAPER_SPEED)
     inside = np.s_[int(levels[0]) : int(levels[-1]) + 1, int(rows.left) : int(rows.right)]
     measured = grid_scale(np.where(mask[inside], 0, darkness[inside]), assumed)
-    px_per_mm, source = (assumed, "assumed") if measured is None else (measured, "grid")
-    borders, lines = _borders(runs, rows, px_per_mm)
+    across, down = (assumed, assumed) if measured is None else measured
+    px_per_mm = float(np.sqrt(across * down))
+    borders, lines = _borders(runs, rows, across)
     traces = follow_rows(runs.where(~np.isin(runs.x, lines)), rows.baselines, px_per_mm)
     heights = -(traces.top + traces.bottom)[:, int(rows.left) : int(rows.right)] / 2
     layout, fit, upside_down = choose_layout(heights)
@@ -102,13 +122,14 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
                     row,
                     (edges[column], edges[column + 1]),
                     name=name,
-                    px_per_mv=px_per_mm * GAIN,
+                    px_per_mv=down * GAIN,
                     start_s=column * ROW_SECONDS / columns,
-                    seconds=(edges[column + 1] - edges[column]) / (px_per_mm * PAPER_SPEED),
+                    seconds=(edges[column + 1] - edges[column]) / (across * PAPER_SPEED),
                 )
                 for column, name in enumerate(names)
             ]
     area = panel_area(darkness, mask, runs, rows, traces, px_per_mm, measured is not None)
+    source = "assumed" if measured is None else "grid"
     return Reading(rows, layout, fit, upside_down, px_per_mm, source, area, tuple(leads))
 
 

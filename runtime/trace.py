@@ -207,7 +207,6 @@ def _divide_bridges(
     mm: float,
 ) -> None:
     """Divide the runs that cross several baselines among their rows; changes `top`, `bottom`."""
-    count, width = baselines.shape
     up = _widest(baselines - top, max(1, round(LOOK_MM * mm)))
     down = _widest(bottom - baselines, max(1, round(LOOK_MM * mm)))
     floor = 0.75 * line_width

@@ -1,12 +1,18 @@
-"""Reads the pages of a PDF through pypdfium2 (extra ``pdf``), one at a time, at a bounded size."""
+"""Reads the pages of a PDF through pypdfium2 (extra ``pdf``), one at a time, at a bounded size.
+
+The drawing is done by :mod:`runtime.pdf_worker` in a process of its own, one a document: starting
+it takes about 60 ms, and a hostile file can neither crash the runtime nor take its memory.
+"""
 
 from __future__ import annotations
 
-import ctypes
+import importlib.util
+import json
+import subprocess
+import sys
 import threading
-import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -14,23 +20,10 @@ from runtime.errors import MissingExtraError, PageError
 from runtime.page import Page, finish_page
 from runtime.picture import MAX_PAGES, RESEND
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 __all__ = ["PdfDocument"]
 
-#: Longest side (px) of a drawn page: 4.7 px/mm on A4. A PDF has no pixels of its own, so these
-#: count as its original pixels.
-DRAWN_SIDE = 1400
-#: Longest time (s) for drawing one page; a page of a million lines would block a hot folder.
-MAX_DRAW_SECONDS = 4.0
-#: Pixels of one embedded picture: A3 at 600 dpi. PDFium decodes it whole, at up to 4 bytes a pixel.
-MAX_EMBEDDED_PIXELS = 70_000_000
-#: Objects of one page that are looked through for embedded pictures.
-MAX_OBJECTS = 200_000
-
-# PDFium may be entered by one thread at a time, whatever the document.
-_PDFIUM = threading.RLock()
+#: Longest wait (s) for an answer of the worker, which itself gives up drawing after 4 s.
+MAX_WAIT_SECONDS = 8.0
 
 
 class PdfDocument:
@@ -52,31 +45,21 @@ class PdfDocument:
     """
 
     def __init__(self, data: bytes, kind: str = "PDF") -> None:
-        try:
-            import pypdfium2
-            import pypdfium2.raw
-        except ImportError:
-            raise MissingExtraError("pdf", "reading PDF files") from None
+        if importlib.util.find_spec("pypdfium2") is None:
+            raise MissingExtraError("pdf", "reading PDF files")
         self.format = kind
-        self._raw: Any = pypdfium2.raw
-        with _PDFIUM:
-            self._document: Any = None
-            try:
-                self._document = pypdfium2.PdfDocument(data)
-            except pypdfium2.PdfiumError as error:
-                if getattr(error, "err_code", None) == self._raw.FPDF_ERR_PASSWORD:
-                    raise PageError(
-                        "the PDF is locked with a password",
-                        "open it with the password and print it to a new PDF",
-                    ) from None
-                raise PageError("the PDF is damaged", RESEND) from None
-            self.page_count = len(self._document)
+        self._worker = _start_worker()
+        try:
+            header, _ = self._ask(len(data).to_bytes(8, "little") + data)
+            self.page_count = int(header["pages"])
             if not 1 <= self.page_count <= MAX_PAGES:
-                self.close()
                 raise PageError(
                     f"the PDF has {self.page_count} pages; 1 to {MAX_PAGES} can be read",
                     "split it into smaller files" if self.page_count else RESEND,
                 )
+        except PageError:
+            self.close()
+            raise
 
     def __enter__(self) -> PdfDocument:
         """Return the document."""
@@ -86,12 +69,23 @@ class PdfDocument:
         """Release the file."""
         self.close()
 
+    def __del__(self) -> None:
+        """Release the file where the caller forgot to."""
+        if getattr(self, "_worker", None) is not None:
+            self.close()
+
     def close(self) -> None:
-        """Release the file."""
-        with _PDFIUM:
-            if self._document is not None:
-                self._document.close()
-                self._document = None
+        """Release the file: end its worker."""
+        worker = self._worker
+        if worker.returncode is None:
+            worker.kill()
+            worker.wait()
+        for stream in (worker.stdin, worker.stdout):
+            if stream is not None and not stream.closed:
+                try:
+                    stream.close()
+                except OSError:
+                    continue  # a request that a dead worker never took
 
     def read(self, number: int) -> Page:
         """Draw page `number` (from 1) as a grey working picture.
@@ -101,14 +95,15 @@ class PdfDocument:
         PageError
             If the page is damaged, or too large or too intricate to draw.
         """
-        image, scale = self._draw(number, grey=True)
+        header, pixels = self._page(number, grey=True)
+        size = tuple(header["size"])
         return finish_page(
-            image,
+            Image.frombytes("L", size, pixels),
             scale=1.0,
-            original_size=image.size,
+            original_size=size,
             number=number,
             kind=self.format,
-            dpi=72 * scale,  # a PDF unit is 1/72 inch
+            dpi=float(header["dpi"]),
         )
 
     def picture(self, number: int) -> Image.Image:
@@ -119,71 +114,51 @@ class PdfDocument:
         PageError
             As :meth:`read`.
         """
-        return self._draw(number, grey=False)[0]
+        header, pixels = self._page(number, grey=False)
+        return Image.frombytes("RGB", tuple(header["size"]), pixels, "raw", "BGRX")
 
-    def _draw(self, number: int, *, grey: bool) -> tuple[Image.Image, float]:
-        with _PDFIUM, self._page(number) as page:
-            self._check_embedded(page)
-            width, height = page.get_size()
-            if not (0.1 < width < 1e6 and 0.1 < height < 1e6):
-                raise PageError("the PDF page has no usable size", RESEND)
-            scale = DRAWN_SIDE / max(width, height)
-            size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            return self._render(page, size, grey=grey), scale
-
-    @contextmanager
-    def _page(self, number: int) -> Iterator[Any]:
-        if not 1 <= number <= self.page_count or self._document is None:
+    def _page(self, number: int, *, grey: bool) -> tuple[dict[str, Any], bytes]:
+        if not 1 <= number <= self.page_count:
             raise PageError(f"there is no page {number}", f"the file has {self.page_count}")
-        page = None
+        return self._ask(json.dumps({"page": number, "grey": grey}).encode() + b"\n")
+
+    def _ask(self, request: bytes) -> tuple[dict[str, Any], bytes]:
+        """Send a request and return the answer's header and pixels.
+
+        A worker that was lost is not started again: the pages behind the one that killed it are
+        reported as unreadable too.
+        """
+        worker = self._worker
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        late = threading.Timer(MAX_WAIT_SECONDS, worker.kill)
+        late.daemon = True
+        late.start()
         try:
-            page = self._document[number - 1]
-            yield page
-        except PageError:
-            raise
-        except Exception:  # whatever PDFium or its binding stumbles over in a damaged file
-            raise PageError(f"page {number} of the PDF is damaged", RESEND) from None
+            worker.stdin.write(request)
+            worker.stdin.flush()
+            header = json.loads(worker.stdout.readline() or b"null")
+            pixels = worker.stdout.read(header["bytes"]) if header and "bytes" in header else b""
+        except (OSError, ValueError):
+            header, pixels = None, b""
         finally:
-            if page is not None:
-                page.close()
-
-    def _check_embedded(self, page: Any) -> None:
-        """Refuse pages whose embedded pictures would not fit into memory when decoded."""
-        pixels = 0
-        for count, item in enumerate(page.get_objects(max_depth=4)):
-            if count > MAX_OBJECTS:
-                raise PageError("the PDF page is too intricate to draw", "print it to a new PDF")
-            if item.type == self._raw.FPDF_PAGEOBJ_IMAGE:
-                width, height = item.get_px_size()
-                pixels = max(pixels, width * height)
-        if pixels > MAX_EMBEDDED_PIXELS:
-            raise PageError("the picture in the PDF is too large to decode", "scan it at 300 dpi")
-
-    def _render(self, page: Any, size: tuple[int, int], *, grey: bool) -> Image.Image:
-        """Draw a page in steps, so that it can be given up when it takes too long."""
-        raw = self._raw
-        channels, layout = (1, raw.FPDFBitmap_Gray) if grey else (4, raw.FPDFBitmap_BGRx)
-        width, height = size
-        stride = width * channels
-        pixels = (ctypes.c_ubyte * (stride * height))()
-        bitmap = raw.FPDFBitmap_CreateEx(width, height, layout, pixels, stride)
-        deadline = time.monotonic() + MAX_DRAW_SECONDS
-        pause = raw.IFSDK_PAUSE(version=1)
-        ask = type(pause.NeedToPauseNow)(lambda _: time.monotonic() > deadline)
-        pause.NeedToPauseNow = ask
-        flags = raw.FPDF_ANNOT | (raw.FPDF_GRAYSCALE if grey else 0)
-        try:
-            raw.FPDFBitmap_FillRect(bitmap, 0, 0, width, height, 0xFFFFFFFF)
-            state = raw.FPDF_RenderPageBitmap_Start(
-                bitmap, page.raw, 0, 0, width, height, 0, flags, pause
+            late.cancel()
+        if header is None or len(pixels) != header.get("bytes", 0):
+            raise PageError(
+                "the PDF cannot be drawn within the limits of memory and time",
+                "print it to a new PDF, or scan it",
             )
-            raw.FPDF_RenderPage_Close(page.raw)
-        finally:
-            raw.FPDFBitmap_Destroy(bitmap)
-        if state == raw.FPDF_RENDER_TOBECONTINUED:
-            raise PageError("the PDF page takes too long to draw", "print it to a new PDF")
-        if state != raw.FPDF_RENDER_DONE:
-            raise PageError("the PDF page cannot be drawn", "print it to a new PDF")
-        if grey:
-            return Image.frombytes("L", size, bytes(pixels))
-        return Image.frombytes("RGB", size, bytes(pixels), "raw", "BGRX")
+        if "error" in header:
+            raise PageError(*header["error"])
+        return header, pixels
+
+
+def _start_worker() -> subprocess.Popen[bytes]:
+    root = str(Path(__file__).resolve().parents[1])
+    start = f"import sys; sys.path.insert(0, {root!r}); from runtime.pdf_worker import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", start],  # -P: no module of the working folder gets in
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from sample_files import (
     wrapped_pdf_dicom,
 )
 
-from runtime import pdf as pdf_module
+from runtime import pdf_worker
 from runtime.drawing import draw_leads
 from runtime.errors import MissingExtraError, PageError
 from runtime.labels import LEADS
@@ -81,20 +82,36 @@ class TestPdf:
             open_document(data)
 
     def test_page_that_takes_too_long_is_given_up(self, monkeypatch):
-        monkeypatch.setattr(pdf_module, "MAX_DRAW_SECONDS", -1.0)
+        monkeypatch.setattr(pdf_worker, "MAX_DRAW_SECONDS", -1.0)
         many = b"\n".join(b"%d 0 m 700 %d l S" % (i, i) for i in range(500))
         with pytest.raises(PageError, match="too long to draw"):
-            read(text_pdf(many))
+            pdf_worker._draw(pdf_worker._open(text_pdf(many)), 1, grey=True)
 
     def test_page_of_very_many_objects_is_refused(self, monkeypatch):
-        monkeypatch.setattr(pdf_module, "MAX_OBJECTS", 10)
+        monkeypatch.setattr(pdf_worker, "MAX_OBJECTS", 10)
         with pytest.raises(PageError, match="too intricate"):
-            read(text_pdf(b"0 0 m 9 9 l S\n" * 20))
+            pdf_worker._draw(pdf_worker._open(text_pdf(b"0 0 m 9 9 l S\n" * 20)), 1, grey=True)
 
     def test_huge_embedded_picture_is_refused(self, monkeypatch):
-        monkeypatch.setattr(pdf_module, "MAX_EMBEDDED_PIXELS", 10_000)
+        monkeypatch.setattr(pdf_worker, "MAX_EMBEDDED_PIXELS", 10_000)
         with pytest.raises(PageError, match="too large to decode"):
-            read(saved(ecg_page(400), "PDF"))
+            pdf_worker._draw(pdf_worker._open(saved(ecg_page(400), "PDF")), 1, grey=True)
+
+    def test_content_that_inflates_without_end_ends_only_the_worker(self):
+        packer = zlib.compressobj(1)
+        packed = b"".join(packer.compress(b" " * 2**20) for _ in range(450)) + packer.flush()
+        plain = text_pdf(packed)
+        bomb = plain.replace(b">>stream", b"/Filter/FlateDecode>>stream", 1)
+        with pytest.raises(PageError, match="within the limits of memory and time"):
+            read(bomb)
+
+    def test_worker_ends_with_its_document(self):
+        document = open_document(text_pdf())
+        document.close()
+        document.close()
+        assert document._worker.returncode is not None
+        with pytest.raises(PageError):
+            document.read(1)
 
     def test_page_numbers_outside_are_refused(self):
         with pytest.raises(PageError, match="no page 2"):

@@ -1,0 +1,146 @@
+"""The command ``python -m train reading``: measures reading and writes report and contact sheet."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+from runtime.errors import ExitCode, OutputError, UsageError
+
+__all__ = ["PARTS", "add_parser", "run"]
+
+PARTS: Final = ("drawn", "sheet", "blanking", "resolution", "styles", "gate", "speed")
+"""What can be measured, in this order."""
+
+_DESCRIPTION: Final = """\
+Measure how pages are read: panel, layout, orientation and scale on drawn pages; header, footer,
+resolution, JPEG quality and style, which must change nothing; refusals; speed. Writes reading.json,
+reading.md, contact-sheet.png and failures/ (pages that went wrong, with their truth).
+"""
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add the command to a parser.
+
+    Parameters
+    ----------
+    subparsers : argparse subparsers action
+
+    Returns
+    -------
+    ArgumentParser
+        The command's own; its ``run`` default is ``run`` of this module.
+    """
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "reading", help="measure how pages are read", description=_DESCRIPTION
+    )
+    parser.add_argument("--signals", type=Path, required=True, metavar="DIR", help="recordings")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="ecg5 pages")
+    parser.add_argument(
+        "--originals",
+        type=Path,
+        metavar="DIR",
+        help="full-size pages (default: originals beside --data)",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write")
+    parser.add_argument("--report", type=Path, metavar="FILE.md", help="write the report here too")
+    parser.add_argument("--model", metavar="NAME|DIR", help="bundle (default: the default one)")
+    parser.add_argument(
+        "--pages",
+        type=int,
+        default=300,
+        metavar="N",
+        help="drawn pages a way in, and ecg5 pages at most (300; 0 = all of ecg5)",
+    )
+    parser.add_argument(
+        "--parts",
+        default=",".join(PARTS),
+        metavar="NAMES",
+        help=f"what to measure ({','.join(PARTS)})",
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of all that is drawn (1)")
+    parser.set_defaults(run=run)
+    return parser  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure what the command line names.
+
+    Parameters
+    ----------
+    args : Namespace
+        As ``add_parser`` defines it.
+
+    Returns
+    -------
+    int
+        Exit code; a missed target does not change it, the report says so.
+
+    Raises
+    ------
+    UsageError
+        Where a part is unknown.
+    OutputError
+        Where DIR cannot be written.
+    """
+    chosen = [name for name in args.parts.split(",") if name]
+    unknown = [name for name in chosen if name not in PARTS]
+    if unknown:
+        raise UsageError(f"unknown part {unknown[0]!r}", f"choose from {', '.join(PARTS)}")
+    from train.reading.measure import Study
+
+    study = Study(
+        signals=args.signals,
+        data=args.data,
+        originals=args.originals or args.data.parent / "originals",
+        out=args.out,
+        model=args.model,
+        pages=args.pages,
+        seed=args.seed,
+    )
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        results: dict[str, Any] = {"schema": "ecg-edge/reading/1", "about": study.about()}
+        for name in PARTS:
+            if name in chosen:
+                with _timed(name):
+                    results |= study.part(name)
+                _write(args.out, results, args.report)
+    except OSError as error:
+        raise OutputError(
+            f"{args.out} cannot be written ({error})", "name another --out"
+        ) from error
+    print(args.out / "reading.md")
+    return int(ExitCode.OK)
+
+
+@contextmanager
+def _timed(name: str) -> Iterator[None]:
+    start = perf_counter()
+    yield
+    print(f"{name}: {perf_counter() - start:.0f} s", file=sys.stderr)
+
+
+def _write(out: Path, results: dict[str, Any], report: Path | None) -> None:
+    from train.reading.report import markdown
+
+    text = markdown(results)
+    data = json.dumps(results, indent=1, default=_plain)
+    (out / "reading.json").write_text(data + "\n", encoding="utf-8")
+    (out / "reading.md").write_text(text, encoding="utf-8")
+    if report is not None:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text(text, encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    read: Callable[[], Any] | None = getattr(value, "to_record", None)
+    if read is None:
+        raise TypeError(f"{type(value).__name__} has no plain form")
+    return read()

@@ -1,0 +1,230 @@
+"""Runs the parts of the reading study and gathers plain records."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from runtime.errors import UsageError
+from runtime.labels import LABELS
+from train.draw import STYLES, Recording, RecordingFolder, draw_page, heart_of_class, synthesise
+from train.reading.drawn import MIN_IOU, Outcome, measure_drawn, rates_of_drawn
+from train.reading.ecg5 import Ecg5Page, read_ecg5
+from train.reading.gate import false_rejects, rejections
+from train.reading.invariance import ROUNDING, blanking, rates_of_styles, resolution, styles
+from train.reading.probe import probe_layout, probe_style
+from train.reading.rates import Rate, rate_of
+from train.reading.reader import Reader, open_reader
+from train.reading.sheet import write_contact_sheet
+from train.reading.speed import measure_speed
+
+__all__ = ["Study"]
+
+_CAPTURES: Final = ("clean", "scan", "fax", "photo")
+_SHEET_PAGES: Final = 100
+_ROUNDS: Final = 15
+_FULL_SIZE: Final = (2213, 1572)
+"""Size of a cart's page at full size, px (../shared/data/README.md)."""
+
+
+@dataclass
+class Study:
+    """One run of the measurements.
+
+    Parameters
+    ----------
+    signals, data, originals : Path
+        Recordings, ecg5 pages and full-size pages.
+    out : Path
+        Where the contact sheet and the failures go.
+    model : str or None
+        Bundle; None = the default one, if it is there.
+    pages : int
+        Drawn pages a way in, and ecg5 pages at most; 0 takes all of ecg5 and 300 drawn ones.
+    seed : int
+        Of all that is drawn.
+    """
+
+    signals: Path
+    data: Path
+    originals: Path
+    out: Path
+    model: str | None
+    pages: int
+    seed: int
+
+    def part(self, name: str) -> dict[str, Any]:
+        """Measure one part; returns its entries of reading.json."""
+        parts: dict[str, Callable[[], dict[str, Any]]] = {
+            "drawn": self._drawn,
+            "sheet": self._sheet,
+            "blanking": self._blanking,
+            "resolution": self._resolution,
+            "styles": self._styles,
+            "gate": self._gate,
+            "speed": self._speed,
+        }
+        if name not in parts:
+            raise UsageError(f"unknown part {name!r}")
+        return parts[name]()
+
+    def about(self) -> dict[str, Any]:
+        """Say with what and on what machine it is measured."""
+        return {
+            "command": f"python -m train reading --pages {self.pages} --seed {self.seed}",
+            "model": self._opened[1],
+            "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        }
+
+    @cached_property
+    def _opened(self) -> tuple[Reader, str]:
+        return open_reader(self.model)
+
+    @property
+    def _reader(self) -> Reader:
+        return self._opened[0]
+
+    @cached_property
+    def _folder(self) -> RecordingFolder:
+        return RecordingFolder(self.signals)
+
+    @cached_property
+    def _ecg5(self) -> list[Ecg5Page]:
+        """The pages of ecg5, at most ``pages`` of them, drawn from the seed."""
+        pages = read_ecg5(self.data)
+        if not self.pages or self.pages >= len(pages):
+            return pages
+        chosen = np.random.default_rng([self.seed, 20]).permutation(len(pages))[: self.pages]
+        return [pages[i] for i in sorted(int(i) for i in chosen)]
+
+    @property
+    def _count(self) -> int:
+        return self.pages or 300
+
+    def _real(self, index: int) -> Recording:
+        order = np.random.default_rng([self.seed, 21]).permutation(len(self._folder))
+        return self._folder[int(order[index % len(order)])]
+
+    def _mixed(self, index: int) -> Recording:
+        """Two real recordings, then one of our own."""
+        if index % 3 < 2:
+            return self._real(index)
+        return synthesise(heart_of_class(LABELS[index % len(LABELS)], index), index)
+
+    def _drawn(self) -> dict[str, Any]:
+        outcomes: list[Outcome] = []
+        captures = {}
+        for capture in _CAPTURES:
+            seen = measure_drawn(
+                self._reader,
+                self._mixed,
+                capture,
+                range(self._count),
+                self.seed,
+                self.out / "failures",
+            )
+            captures[capture] = rates_of_drawn(capture, seen)
+            outcomes += seen
+        return {
+            "drawn": {
+                "styles": len(STYLES),
+                "captures": _records_by_name(captures),
+                "by_style": _found_by(outcomes, "style"),
+                "by_layout": _found_by(outcomes, "layout"),
+            }
+        }
+
+    def _sheet(self) -> dict[str, Any]:
+        pages = read_ecg5(self.data)
+        order = np.random.default_rng([self.seed, 22]).permutation(len(pages))[:_SHEET_PAGES]
+        write_contact_sheet(
+            self._reader, [pages[int(i)] for i in order], self.out / "contact-sheet.png"
+        )
+        return {"contact_sheet": {"file": "contact-sheet.png", "n": len(order)}}
+
+    def _blanking(self) -> dict[str, Any]:
+        results = blanking(self._reader, self._ecg5)
+        bands = [r.change <= ROUNDING for r in results]
+        letters = [r.text_change <= ROUNDING for r in results]
+        rates = [
+            rate_of("bands white: tensor unchanged", bands),
+            rate_of("letters white: tensor unchanged", letters, 1.0),
+        ]
+        changed = [r.path for r in results if r.text_change > ROUNDING]
+        return {"blanking": {"rates": _records(rates), "changed": changed}}
+
+    def _resolution(self) -> dict[str, Any]:
+        if not self._reader.has_model:
+            return {}
+        full = []
+        for path in sorted(self.originals.glob("*.jpg")):
+            with Image.open(path) as opened:
+                if opened.size == _FULL_SIZE:
+                    full.append(opened.convert("RGB"))
+        drawn = [
+            draw_page(self._real(i), ("report", "report-plain")[i % 2], self.seed * 1000 + i)[0]
+            for i in range(max(20, self._count // 5))
+        ]
+        note = f"{len(full)} real and {len(drawn)} drawn pages of 2213 x 1572."
+        rows = [row.to_record() for row in resolution(self._reader, full + drawn)]
+        return {"resolution": {"note": note, "rows": rows}}
+
+    def _styles(self) -> dict[str, Any]:
+        signals = max(8, self._count // 10)
+        pages = styles(self._reader, self._real, signals, self.seed)
+        probes = [probe_layout(pages, self.seed), probe_style(pages, self.seed)]
+        entries: dict[str, Any] = {"probe": {"probes": [probe.to_record() for probe in probes]}}
+        if self._reader.has_model:
+            rates = _records(rates_of_styles(pages))
+            entries["styles"] = {"signals": signals, "rates": rates}
+        return entries
+
+    def _gate(self) -> dict[str, Any]:
+        rates, missed = rejections(self._reader)
+        real, refused = false_rejects(self._reader, self._ecg5)
+        return {
+            "gate": {
+                "rates": _records(rates + real),
+                "missed": missed,
+                "refused": {name: list(why) for name, why in refused.items()},
+            }
+        }
+
+    def _speed(self) -> dict[str, Any]:
+        timings = measure_speed(self._reader, sorted(self.originals.glob("*.jpg")), _ROUNDS)
+        ratios = [t.ratio for t in timings if (t.width, t.height) == _FULL_SIZE]
+        ratio = float(np.median(ratios)) if ratios else float("nan")
+        return {
+            "speed": {
+                "rounds": _ROUNDS,
+                "median_ratio": round(ratio, 3),
+                "met": ratio <= 2.0,
+                "files": [t.to_record() for t in timings],
+            }
+        }
+
+
+def _records(rates: list[Rate]) -> list[dict[str, Any]]:
+    return [rate.to_record() for rate in rates]
+
+
+def _records_by_name(rates: dict[str, list[Rate]]) -> dict[str, list[dict[str, Any]]]:
+    return {name: _records(group) for name, group in rates.items()}
+
+
+def _found_by(outcomes: list[Outcome], field: str) -> list[dict[str, Any]]:
+    names = sorted({str(getattr(o, field)) for o in outcomes})
+    return [
+        rate_of(
+            f"{field} {name}",
+            (o.iou >= MIN_IOU for o in outcomes if getattr(o, field) == name),
+        ).to_record()
+        for name in names
+    ]

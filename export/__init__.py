@@ -1,0 +1,1 @@
+"""Turns the models of a RUN into bundles: convert, judge on held-out pages, write what passes."""

@@ -1,0 +1,208 @@
+"""From one arrived file's content to its answers on the disk, whatever happened to it before."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from runtime.answers import Answer, AnswerFolder
+from runtime.arrivals import Found, Taken
+from runtime.audit_log import AuditLog
+from runtime.backoff import Troubles
+from runtime.inputs import Input
+from runtime.ledger import Answered, Ledger, LedgerDamagedError
+from runtime.places import AUDIT, LEDGER, OUT, reaching
+from runtime.prediction import ModelIdentity, Prediction
+from runtime.supervisor import notify
+
+__all__ = ["MAX_ENDS", "Answering", "Reader"]
+
+_log = logging.getLogger("ecg_edge.watch")
+
+MAX_ENDS: Final = 3
+"""A page in hand when the process ended this many times in a row gets an error record."""
+_ENDED: Final = (
+    f"reading this page ended the program {MAX_ENDS} times; save it again as JPEG or PNG"
+)
+
+
+class Reader(Protocol):
+    """What answers: `runtime.classifier.Classifier`, or a stand-in for it."""
+
+    identity: ModelIdentity
+
+    def classify_pages(
+        self, source: Input, *, name: str | None = None, keep_evidence: bool = False
+    ) -> Iterator[Prediction]:
+        """Yield one prediction a page."""
+        ...
+
+
+class Answering:
+    """Answers contents and writes what follows from them.
+
+    Parameters
+    ----------
+    folder : Path
+        The watched folder.
+    reader : Reader
+        Answers the pages.
+    answers : AnswerFolder
+        Where the answers go, and the drawings where they are asked for.
+    audit : AuditLog or None
+        Gets a line an answer.
+    troubles : Troubles
+        Told which place works.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        reader: Reader,
+        answers: AnswerFolder,
+        audit: AuditLog | None,
+        troubles: Troubles,
+    ) -> None:
+        self._folder = folder
+        self._reader = reader
+        self._answers = answers
+        self._audit = audit
+        self._troubles = troubles
+
+    def bring(self, ledger: Ledger, file: Found, before: Answered | None, taken: Taken) -> Answered:
+        """Bring the answers of a content to the disk, unless they are there already.
+
+        Parameters
+        ----------
+        ledger : Ledger
+            Told what is in hand.
+        file, taken : Found, Taken
+            The file and its content.
+        before : Answered or None
+            What the ledger has of it.
+
+        Returns
+        -------
+        Answered
+            What the ledger is to be given.
+
+        Raises
+        ------
+        OSError
+            If the answers cannot be written.
+        PlaceLostError
+            If the ledger or the audit log cannot be written.
+        """
+        name, sha256 = file.name, taken.sha256
+        known = before is not None and before.sha256 == sha256
+        held = self._answers.holds(name, sha256)
+        if held == "this":
+            # Only touched; or the process ended, or the ledger was lost, after they were written.
+            records: Sequence[dict[str, Any]] = self._answers.records(name)
+            self._answers.tidy(name, len(records))
+            if not known:
+                self._write_audit(records, recovered=True)
+        elif known and held == "nothing":
+            # Only touched, and the receiving system has taken the answers away.
+            assert before is not None
+            return replace(before, stamp=file.stamp)
+        else:
+            records = self._classify_and_write(ledger, file, taken)
+        failed = any(record["status"] == "error" for record in records)
+        return Answered(file.stamp, sha256, len(records), failed)
+
+    def write_unopened(self, file: Found) -> None:
+        """Write the error record of a file that cannot be opened, unless it has an answer.
+
+        Raises
+        ------
+        PlaceLostError
+            If it cannot be written.
+        """
+        path = os.fspath(self._folder / file.name)
+        predictions = list(self._reader.classify_pages(Input(path), name=file.name))
+        if any(prediction.status != "error" for prediction in predictions):
+            return  # it opens now: the next try answers it
+        with reaching(OUT):
+            if self._answers.holds(file.name, "") != "nothing":
+                return
+            self._answers.write(file.name, [Answer(p.to_record()) for p in predictions])
+        self._write_audit([prediction.to_record() for prediction in predictions])
+
+    def _classify_and_write(
+        self, ledger: Ledger, file: Found, taken: Taken
+    ) -> Sequence[dict[str, Any]]:
+        with reaching(LEDGER):
+            ends = ledger.begin(file.name, taken.sha256)
+        try:
+            answers = list(self._classify(file, taken, ends))
+            self._answers.write(file.name, answers)
+        except BaseException:
+            # Put off, not ended by it: what counts is only how often the process went down.
+            with suppress(OSError, LedgerDamagedError):
+                ledger.release(file.name)
+            raise
+        self._troubles.over(OUT)
+        records = [answer.record for answer in answers]
+        self._write_audit(records)
+        return records
+
+    def _classify(self, file: Found, taken: Taken, ends: int) -> Iterator[Answer]:
+        if ends >= MAX_ENDS:
+            yield self._no_answer(file, taken, _ENDED)
+            return
+        # A file too large to be held is named, not handed over: the reader says why it is refused.
+        path = os.fspath(self._folder / file.name)
+        item = Input(path) if taken.data is None else Input(file.name, taken.data)
+        drawn = self._answers.pictures is not None
+        try:
+            for prediction in self._reader.classify_pages(
+                item, name=file.name, keep_evidence=drawn
+            ):
+                hashed = replace(prediction, sha256=taken.sha256)
+                yield Answer(hashed.to_record(), _drawing(hashed) if drawn else None)
+                notify("WATCHDOG=1")
+        except Exception as fault:
+            # The reader promises not to raise; a fault in it must not stop the others' answers.
+            _log.warning("internal fault while reading %s", taken.sha256[:12], exc_info=True)
+            reason = f"internal fault ({type(fault).__name__}); report it, best with this page"
+            yield self._no_answer(file, taken, reason)
+
+    def _no_answer(self, file: Found, taken: Taken, reason: str) -> Answer:
+        prediction = Prediction(
+            source=file.name,
+            page=1,
+            sha256=taken.sha256,
+            status="error",
+            model=self._reader.identity,
+            reasons=(reason,),
+        )
+        return Answer(prediction.to_record())
+
+    def _write_audit(self, records: Sequence[dict[str, Any]], recovered: bool = False) -> None:
+        if self._audit is None:
+            return
+        with reaching(AUDIT):
+            for record in records:
+                self._audit.write(record, recovered)
+            self._audit.sync()
+        self._troubles.over(AUDIT)
+
+
+def _drawing(prediction: Prediction) -> bytes | None:
+    """Return the page with the evidence marked, None where there is nothing to draw."""
+    from runtime.explain import draw, png_bytes
+
+    if prediction.evidence is None:
+        return None
+    try:
+        return png_bytes(draw(prediction))
+    except Exception:
+        # The answer counts more than its drawing.
+        _log.warning("no drawing for %s", prediction.sha256[:12], exc_info=True)
+        return None

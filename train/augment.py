@@ -62,7 +62,17 @@ class TensorAugmentation:
     flip_polarity: float = 0.0
 
 
-NO_AUGMENTATION = TensorAugmentation(*([0.0] * 8), 0.0, 1, 0.0, 0.0)
+NO_AUGMENTATION = TensorAugmentation(
+    time_shift=0.0,
+    stretch=0.0,
+    gain=0.0,
+    lead_gain=0.0,
+    vertical_shift=0.0,
+    wander=0.0,
+    tremor=0.0,
+    lead_dropout=0.0,
+    erase=0.0,
+)
 
 
 def extents(values: np.ndarray) -> np.ndarray:
@@ -99,7 +109,8 @@ def _edges(cells: np.ndarray) -> np.ndarray:
     upper = first + 1 - np.take_along_axis(share, first[:, :, None], axis=2)[:, :, 0]
     lower = last + np.take_along_axis(share, last[:, :, None], axis=2)[:, :, 0]
     both = np.stack([upper, lower], axis=2)
-    both[~np.broadcast_to(ink.any(axis=2)[:, :, None], both.shape)] = np.nan
+    empty = np.logical_not(np.any(ink, axis=2, keepdims=True))
+    both[np.broadcast_to(empty, both.shape)] = np.nan
     return both
 
 

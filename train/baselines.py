@@ -103,9 +103,7 @@ def random_forest(seed: int) -> Pipeline:
 
 def decision_tree(seed: int) -> Pipeline:
     """Return one tree, kept from learning single pages by heart."""
-    tree = DecisionTreeClassifier(
-        min_samples_leaf=5, class_weight="balanced", random_state=seed
-    )
+    tree = DecisionTreeClassifier(min_samples_leaf=5, class_weight="balanced", random_state=seed)
     return Pipeline([("tree", tree)])
 
 
@@ -131,11 +129,11 @@ def probabilities(model: ClassifierMixin, features: np.ndarray) -> np.ndarray:
     stands in for them until calibration gives it a temperature.
     """
     out = np.zeros((len(features), len(LABELS)))
-    classes = np.asarray(model.classes_, dtype=int)  # type: ignore[attr-defined]
+    classes = np.asarray(model.classes_, dtype=int)
     if hasattr(model, "predict_proba"):
         out[:, classes] = model.predict_proba(features)
         return out
-    values = model.decision_function(features)  # type: ignore[attr-defined]
+    values = model.decision_function(features)
     values = np.exp(values - values.max(axis=1, keepdims=True))
     out[:, classes] = values / values.sum(axis=1, keepdims=True)
     return out

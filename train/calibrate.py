@@ -56,9 +56,7 @@ def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x))
 
 
-def cross_fitted(
-    logits: np.ndarray, truth: np.ndarray, folds: np.ndarray
-) -> np.ndarray:
+def cross_fitted(logits: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> np.ndarray:
     """Return probabilities whose temperature was fitted on the other folds only."""
     out = np.zeros(logits.shape)
     for fold in np.unique(folds):

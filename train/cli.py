@@ -26,9 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as missing:
         if not missing.name or missing.name.partition(".")[0] in ("train", "runtime"):
             raise
-        error = MissingExtraError("train", f"training ({missing.name})")
-        print(f"error: {error}", file=sys.stderr)
-        return int(error.exit_code)
+        absent = MissingExtraError("train", f"training ({missing.name})")
+        print(f"error: {absent}", file=sys.stderr)
+        return int(absent.exit_code)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return int(ExitCode.INTERRUPTED)
@@ -36,11 +36,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser(first: str) -> argparse.ArgumentParser:
     """Return the parser that suits the first word: a subcommand's, or that of a training run."""
-    if first in SUBCOMMANDS:
-        parser = argparse.ArgumentParser("python -m train", description="The training stage.")
-        _add_subcommands(parser.add_subparsers(dest="command", required=True))
-        return parser
-    return _training_parser()
+    if first not in SUBCOMMANDS:
+        return _training_parser()
+    parser = argparse.ArgumentParser("python -m train", description="The training stage.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    if first == "audit":
+        _add_audit(commands)
+    elif first == "evaluate":
+        _add_evaluate(commands)
+    elif first == "draw":
+        from train.draw import command
+
+        command.add_parser(commands)
+    else:
+        from train import reading
+
+        reading.add_parser(commands)
+    return parser
 
 
 def _training_parser() -> argparse.ArgumentParser:
@@ -50,13 +62,21 @@ def _training_parser() -> argparse.ArgumentParser:
         epilog="Further commands: python -m train " + "|".join(SUBCOMMANDS) + " --help",
     )
     parser.add_argument("--version", action="version", version=_version())
-    parser.add_argument("data", type=Path, metavar="DATA",
-                        help="folder with a folder a class, or with manifest.csv")
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN",
-                        help="RUN folder; an interrupted run in it goes on")
-    parser.add_argument("--models", metavar="NAMES",
-                        help="cnn,cnn-accurate,svm,random-forest,decision-tree "
-                             "(default: all but cnn-accurate)")
+    parser.add_argument(
+        "data", type=Path, metavar="DATA", help="folder with a folder a class, or with manifest.csv"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="RUN",
+        help="RUN folder; an interrupted run in it goes on",
+    )
+    parser.add_argument(
+        "--models",
+        metavar="NAMES",
+        help="cnn,cnn-accurate,svm,random-forest,decision-tree (default: all but cnn-accurate)",
+    )
     parser.add_argument("--folds", type=int, metavar="N", help="parts of the cross-validation (5)")
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the data at most")
     parser.add_argument("--seed", type=int, metavar="N", help="of everything random (1)")
@@ -66,35 +86,39 @@ def _training_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_subcommands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_audit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     audit = commands.add_parser("audit", help="what in a data set gives the class away")
     audit.add_argument("data", type=Path, metavar="DATA", help="data folder")
     audit.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write")
     audit.add_argument("--seed", type=int, default=1, metavar="N", help="of the splits (1)")
     audit.add_argument("--folds", type=int, default=5, metavar="N", help="of the probes (5)")
     audit.set_defaults(run=_audit)
+
+
+def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     evaluate = commands.add_parser("evaluate", help="score a bundle or a RUN on labelled pages")
-    evaluate.add_argument("data", type=Path, metavar="DATA", help="data folder, or for P4 signals")
-    evaluate.add_argument("--model", type=Path, required=True, metavar="BUNDLE|RUN")
-    evaluate.add_argument("--protocol", choices=("P1", "P2", "P3", "P4"), default="P2",
-                          help="P1 published, P2 honest (default), P3 same cart, P4 other heart")
+    evaluate.add_argument("data", type=Path, metavar="DATA", help="data folder; for P4 of signals")
+    evaluate.add_argument(
+        "--model",
+        required=True,
+        metavar="BUNDLE|RUN",
+        help="RUN folder, or folder or name of a bundle",
+    )
+    evaluate.add_argument(
+        "--protocol",
+        choices=("P1", "P2", "P3", "P4"),
+        default="P2",
+        help="P1 published, P2 honest (default), P3 same cart, P4 other heart",
+    )
     evaluate.add_argument("--name", default="cnn", metavar="NAME", help="model of the RUN (cnn)")
-    evaluate.add_argument("--out", type=Path, metavar="DIR",
-                          help="also write evaluation.json, .md and .png here")
-    evaluate.add_argument("--seed", type=int, default=1, metavar="N", help="of the bootstrap (1)")
-    evaluate.add_argument("--limit", type=int, metavar="N", help="first N pages only (a try)")
+    evaluate.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="also write evaluation.json, evaluation.md and figures here",
+    )
+    evaluate.add_argument("--seed", type=int, default=1, metavar="N", help="of draws (1)")
     evaluate.set_defaults(run=_evaluate)
-    _add_neighbours(commands)
-
-
-def _add_neighbours(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Let the drawing and reading rooms add their own commands."""
-    from train.draw import command as draw
-
-    draw.add_parser(commands)
-    from train import reading
-
-    reading.add_parser(commands)
 
 
 def _train(options: argparse.Namespace) -> ExitCode:
@@ -128,8 +152,11 @@ def _audit(options: argparse.Namespace) -> ExitCode:
 def _evaluate(options: argparse.Namespace) -> ExitCode:
     from train.evaluate import evaluate
 
-    print(evaluate(options.data, options.model, options.protocol, options.name, options.out,
-                   options.seed, options.limit))
+    print(
+        evaluate(
+            options.data, options.model, options.protocol, options.name, options.out, options.seed
+        )
+    )
     return ExitCode.OK
 
 

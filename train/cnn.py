@@ -9,85 +9,19 @@ itself and not an approximation of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import layers
 
 from runtime.labels import LABELS
+from train.architecture import Architecture, Block
 
 ROWS, COLUMNS = 3, 4
 """Cells of the canonical page: three rows of four leads (interface with runtime.preprocess)."""
 
 BATCH_NORM_MOMENTUM = 0.9
 """Not Keras' 0.99: on a data set this small slow statistics collapse (design/evidence.md)."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """One residual block along time.
-
-    Parameters
-    ----------
-    channels
-        Output channels.
-    kernel
-        Width of the temporal filter, in columns of its input.
-    stride
-        Step along time.
-    """
-
-    channels: int
-    kernel: int
-    stride: int
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What a network looks like; the numbers in a name's place.
-
-    Parameters
-    ----------
-    name
-        Name of the bundle it becomes, without the ``ecg-`` in front.
-    column_channels
-        Channels of the first layer, which reads whole columns of a cell.
-    column_kernel, column_stride
-        Width and step of the first layer, in columns.
-    blocks
-        The trunk along time.
-    separate_leads
-        Whether the trunk treats every cell apart (no filter crosses from one lead to the next)
-        or runs along the whole row, seeing its rhythm over 10 s.
-    context
-        Units of the layer that lets all leads together amplify or damp features; 0: none.
-    dropout
-        Share of the features dropped while training.
-    """
-
-    name: str
-    column_channels: int
-    column_kernel: int
-    column_stride: int
-    blocks: tuple[Block, ...]
-    separate_leads: bool = True
-    context: int = 0
-    dropout: float = 0.3
-
-
-ARCHITECTURES = {
-    "tiny": Architecture(
-        "tiny", 24, 5, 2, (Block(32, 7, 1), Block(48, 7, 2), Block(64, 7, 2), Block(96, 7, 2))
-    ),
-    "accurate": Architecture(
-        "accurate",
-        48,
-        5,
-        1,
-        (Block(64, 9, 2), Block(96, 9, 1), Block(128, 9, 2), Block(192, 7, 2), Block(256, 5, 1)),
-    ),
-}
 
 
 def _normalise(x: Any, name: str) -> Any:
@@ -119,10 +53,13 @@ def _block(x: Any, block: Block, name: str) -> Any:
 
 def _trunk(x: Any, architecture: Architecture, height: int) -> Any:
     """Feature map [12, T, C] of a page [3 * height, width, 1]."""
+    # The rows of a cell become the channels: a filter over one channel would make the engines pad
+    # it to four or eight, and this way the first layer is a plain matrix product.
+    x = layers.Reshape((ROWS, height, x.shape[2]), name="cells")(x)
+    x = layers.Permute((1, 3, 2), name="columns_last")(x)
     x = layers.Conv2D(
         architecture.column_channels,
-        (height, architecture.column_kernel),
-        strides=(height, 1),
+        (1, architecture.column_kernel),
         padding="same",
         use_bias=False,
         name="columns",

@@ -201,14 +201,16 @@ def _from_row(row: dict[str, str], manifest: Path) -> Sample:
 
 
 def _from_folders(root: Path) -> list[Sample]:
-    samples = []
+    samples: list[Sample] = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         label = label_of_folder(folder.name)
         if not label:
             continue
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in SUFFIXES and path.is_file():
-                samples.append(Sample(path=path.relative_to(root).as_posix(), label=label))
+        samples += [
+            Sample(path=path.relative_to(root).as_posix(), label=label)
+            for path in sorted(folder.rglob("*"))
+            if path.suffix.lower() in SUFFIXES and path.is_file()
+        ]
     return samples
 
 
@@ -278,9 +280,11 @@ def load(
     samples, copies, conflicts = _without_copies(verified)
     pairs = near_pairs([sample.dhash for sample in samples], _pictures(root, samples))
     groups = join_groups(
-        [[f"s{sample.session_group}"] * bool(sample.session_group)
-         + [f"d{sample.near_duplicate_group}"] * bool(sample.near_duplicate_group)
-         for sample in samples],
+        [
+            [f"s{sample.session_group}"] * bool(sample.session_group)
+            + [f"d{sample.near_duplicate_group}"] * bool(sample.near_duplicate_group)
+            for sample in samples
+        ],
         pairs,
     )
     for a, b in pairs:

@@ -42,9 +42,7 @@ def near_pairs(
     """
     candidates = _close_hashes(hashes)
     cache = {i: _standardised(picture(i)) for i in sorted({i for pair in candidates for i in pair})}
-    return [
-        (a, b) for a, b in candidates if float((cache[a] * cache[b]).mean()) >= MIN_CORRELATION
-    ]
+    return [(a, b) for a, b in candidates if float((cache[a] * cache[b]).mean()) >= MIN_CORRELATION]
 
 
 def _close_hashes(hashes: Sequence[int]) -> list[tuple[int, int]]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from runtime.labels import LABELS
+from train.architecture import ARCHITECTURES
 from train.augment import TensorAugmentation, draw, extents, vary
 from train.progress import bar
 from train.split import inner_validation
@@ -140,10 +142,25 @@ class FitResult:
     history: tuple[dict[str, Any], ...]
 
 
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep TensorFlow's C++ greetings off standard error; they ignore its own log level."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def prepare_process(seed: int) -> None:
     """Make TensorFlow use one thread and give the same numbers each time."""
-    import keras
-    import tensorflow as tf
+    with _silent_stderr():
+        import keras
+        import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -167,10 +184,15 @@ def _fingerprint(job: FitJob) -> str:
     """Everything that decides the result, as text; a change starts the fit afresh."""
     with np.load(job.tensors, allow_pickle=False) as stored:
         key = str(stored["key"])
-    from train.cnn import ARCHITECTURES
-
-    parts = [key, asdict(ARCHITECTURES[job.architecture]), asdict(job.options), job.seed,
-             list(job.train), list(job.test), job.stop_after]
+    parts = [
+        key,
+        asdict(ARCHITECTURES[job.architecture]),
+        asdict(job.options),
+        job.seed,
+        list(job.train),
+        list(job.test),
+        job.stop_after,
+    ]
     return json.dumps(parts, sort_keys=True)
 
 
@@ -191,11 +213,11 @@ class _Fit:
     """State of one fit while it runs."""
 
     def __init__(self, job: FitJob) -> None:
+        prepare_process(job.seed)
         import keras
 
         from train import cnn
 
-        prepare_process(job.seed)
         self.job, self.options = job, job.options
         job.work.mkdir(parents=True, exist_ok=True)
         with np.load(job.tensors, allow_pickle=False) as stored:
@@ -205,7 +227,7 @@ class _Fit:
         self._part()
         self.edges = extents(self.values[self.train])
         shape = (*self.values.shape[1:], 1)
-        self.model = cnn.build(cnn.ARCHITECTURES[job.architecture], shape)
+        self.model = cnn.build(ARCHITECTURES[job.architecture], shape)
         self.learner = cnn.logits_model(self.model)
         self.learner.compile(
             keras.optimizers.AdamW(
@@ -264,8 +286,11 @@ class _Fit:
         ]
         self.epoch += 1
         row = {
-            "fit": self.job.name, "epoch": self.epoch, "learning_rate": float(rate),
-            "loss": loss, "accuracy": accuracy,
+            "fit": self.job.name,
+            "epoch": self.epoch,
+            "learning_rate": float(rate),
+            "loss": loss,
+            "accuracy": accuracy,
         }
         if len(self.validation):
             row.update(self._validate())
@@ -275,16 +300,18 @@ class _Fit:
         """Go once over the training part; return its mean loss and accuracy."""
         order = rng.permutation(len(self.train))
         eye = np.eye(len(LABELS), dtype=np.float32)
-        self.learner.reset_metrics()
-        logs: Sequence[float] = (float("nan"), float("nan"))
+        total = np.zeros(2)
         for start in range(0, len(order), self.options.batch):
             chosen = order[start : start + self.options.batch]
             x = draw(
                 vary(self.edges[chosen], self.height, self.options.augmentation, rng), self.height
             )
             y = self.labels[self.train[chosen]]
+            self.learner.reset_metrics()
             logs = self.learner.train_on_batch(x, eye[y], sample_weight=self.weights[y])
-        return float(logs[0]), float(logs[1])
+            total += len(chosen) * np.array(logs[:2], dtype=float)
+        loss, accuracy = total / len(order)
+        return float(loss), float(accuracy)
 
     def _validate(self) -> dict[str, float]:
         """Judge the mean weights on the pages set aside, and keep the best."""
@@ -355,7 +382,10 @@ class _Fit:
         self.model.save_weights(self.job.work / "best.weights.h5")
         temporary = self.job.work / "result.tmp.npz"
         np.savez(
-            temporary, logits=logits, features=features, best_epoch=np.array(self.best_epoch),
+            temporary,
+            logits=logits,
+            features=features,
+            best_epoch=np.array(self.best_epoch),
             history=np.array(json.dumps(self.history)),
         )
         (self.job.work / "fingerprint.json").write_text(_fingerprint(self.job), encoding="utf-8")

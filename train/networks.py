@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from runtime.labels import LABELS
+from train.architecture import ARCHITECTURES
 from train.calibrate import Calibration, calibrate
 from train.config import NETWORKS, TrainConfig
 from train.fit import ENVIRONMENT, FitJob, FitResult, prepare_process, run
@@ -90,9 +91,7 @@ def fitting_environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def in_processes(
-    function: Callable[..., Any], jobs: Sequence[Any], processes: int
-) -> list[Any]:
+def in_processes(function: Callable[..., Any], jobs: Sequence[Any], processes: int) -> list[Any]:
     """Return ``function(job)`` of each job, in order, from fresh processes."""
     results: dict[int, Any] = {}
     context = multiprocessing.get_context("spawn")
@@ -142,9 +141,7 @@ def train_network(
         tuple(model_files(folder, name, config.folds)),
     )
     facts = in_processes(save_models, [saving], 1)[0]
-    return NetworkResult(
-        name, calibration, features_quality(fits, final, data), epochs, facts
-    )
+    return NetworkResult(name, calibration, features_quality(fits, final, data), epochs, facts)
 
 
 def model_files(folder: RunFolder, name: str, folds: int) -> list[Path]:
@@ -263,10 +260,12 @@ class SaveJob:
 
 def save_models(job: SaveJob) -> dict[str, Any]:
     """Write .keras and .h5 files; return parameters and multiplications of the network."""
+    prepare_process(0)
     from train import cnn
 
-    prepare_process(0)
-    model = cnn.build(cnn.ARCHITECTURES[job.architecture], (*job.shape, 1), job.temperature)
+    model = cnn.build(
+        ARCHITECTURES[job.architecture], (job.shape[0], job.shape[1], 1), job.temperature
+    )
     for weights, file in zip(job.weights, job.files, strict=True):
         model.load_weights(weights)
         model.save(file)

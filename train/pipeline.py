@@ -70,9 +70,7 @@ def train(data: Path, out: Path, config: TrainConfig) -> RunFolder:
     )
     models, metrics = _all_models(training, dataset, folder, config)
     write_json(folder.metrics, {"schema": "ecg-edge/metrics/1", **metrics})
-    write_json(
-        folder.run_json, _run_json(dataset, preprocess, config, models)
-    )
+    write_json(folder.run_json, _run_json(dataset, preprocess, config, models))
     from train.report import write_report
 
     write_report(folder, dataset, pages, training)
@@ -102,8 +100,9 @@ def _all_models(
         metrics["models"][name] = _scores(result.calibration, data, config.seed)
     for name in (n for n in config.models if n in BASELINES):
         say(f"fitting {name}")
-        calibration = _train_baseline(BASELINES[name], _features(BASELINES[name], data),
-                                      data, folder, config)
+        calibration = _train_baseline(
+            BASELINES[name], _features(BASELINES[name], data), data, folder, config
+        )
         models[name] = _baseline_entry(BASELINES[name], calibration, config)
         metrics["models"][name] = _scores(calibration, data, config.seed)
     if config.tutorial_baselines and any(n in TUTORIAL for n in config.models):
@@ -138,7 +137,7 @@ def _train_baseline(
     folder: RunFolder,
     config: TrainConfig,
 ) -> Calibration:
-    """Cross-validate one classical model; scaling and components are fitted on each training part."""
+    """Cross-validate one model; its scaling is fitted on each training part alone."""
     root = folder.model(baseline.name)
     p = np.zeros((len(features), len(LABELS)))
     for k in range(config.folds):
@@ -187,8 +186,11 @@ def _baseline_entry(
 
 def _scores(calibration: Calibration, data: TrainingData, seed: int) -> dict[str, Any]:
     scores = score(data.labels, calibration.probabilities, data.groups, seed)
-    return {**scores.to_json(), "calibration": _plain(calibration.judged),
-            "operating_points": _plain(calibration.decision["operating_points"])}
+    return {
+        **scores.to_json(),
+        "calibration": _plain(calibration.judged),
+        "operating_points": _plain(calibration.decision["operating_points"]),
+    }
 
 
 def _run_json(

@@ -9,7 +9,9 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def bar(items: Iterable[Item], what: str, total: int | None = None, line: int = 0) -> Iterator[Item]:
+def bar(
+    items: Iterable[Item], what: str, total: int | None = None, line: int = 0
+) -> Iterator[Item]:
     """Iterate over ``items``; where standard error is a terminal, show how far it is.
 
     Parameters

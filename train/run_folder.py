@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,17 @@ from runtime.labels import LABELS
 
 SCHEMA = "ecg-edge/run/1"
 
-PACKAGES = ("numpy", "pillow", "scikit-learn", "scipy", "tensorflow-cpu", "tensorflow", "keras",
-            "skops", "matplotlib")
+PACKAGES = (
+    "numpy",
+    "pillow",
+    "scikit-learn",
+    "scipy",
+    "tensorflow-cpu",
+    "tensorflow",
+    "keras",
+    "skops",
+    "matplotlib",
+)
 """Whose versions run.json records, where installed."""
 
 
@@ -139,8 +149,18 @@ def read_oof(file: Path) -> Predictions:
 def write_json(file: Path, content: Any) -> None:
     """Write JSON so that a reader never sees half a file."""
     temporary = file.with_name(file.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=1, sort_keys=False) + "\n", encoding="utf-8")
+    text = json.dumps(_without_nan(content), indent=1, allow_nan=False)
+    temporary.write_text(text + "\n", encoding="utf-8")
     os.replace(temporary, file)
+
+
+def _without_nan(value: Any) -> Any:
+    """Return the value with null for what could not be computed: JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def read_run(root: Path) -> dict[str, Any]:
@@ -197,7 +217,10 @@ def git_commit() -> str:
         ).stdout.strip()
         changed = subprocess.run(
             ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=here, capture_output=True, text=True, check=True,
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
@@ -208,7 +231,5 @@ def calibration_pages(labels: Sequence[int], per_class: int, seed: int) -> list[
     """Return indices of a fixed, class-balanced list of pages, in random order."""
     rng = np.random.default_rng(seed)
     values = np.asarray(labels)
-    chosen = [
-        rng.permutation(np.flatnonzero(values == c))[:per_class] for c in range(len(LABELS))
-    ]
+    chosen = [rng.permutation(np.flatnonzero(values == c))[:per_class] for c in range(len(LABELS))]
     return rng.permutation(np.concatenate(chosen)).tolist()

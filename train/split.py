@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +27,7 @@ class SplitRow:
     fold: int
 
 
-def grouped_folds(
-    labels: np.ndarray, groups: Sequence[int], folds: int, seed: int
-) -> np.ndarray:
+def grouped_folds(labels: np.ndarray, groups: Sequence[int], folds: int, seed: int) -> np.ndarray:
     """Return the held-out fold of each sample, int [n]: stratified, groups kept together.
 
     Raises
@@ -52,16 +50,14 @@ def image_folds(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return _assign(splitter.split(np.zeros(len(labels)), labels), len(labels))
 
 
-def _assign(parts: object, n: int) -> np.ndarray:
+def _assign(parts: Iterable[tuple[np.ndarray, np.ndarray]], n: int) -> np.ndarray:
     fold = np.full(n, -1)
-    for number, (_, held_out) in enumerate(parts):  # type: ignore[call-overload]
+    for number, (_, held_out) in enumerate(parts):
         fold[held_out] = number
     return fold
 
 
-def inner_validation(
-    labels: np.ndarray, groups: np.ndarray, share: float, seed: int
-) -> np.ndarray:
+def inner_validation(labels: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Return a mask of the samples set aside to choose when to stop, bool [n].
 
     Parameters

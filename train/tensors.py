@@ -111,9 +111,7 @@ def _partial_files(file: Path) -> tuple[Path, Path]:
     return file.with_name("tensors.part.npy"), file.with_name("tensors.part.json")
 
 
-def _read_all(
-    dataset: Dataset, preprocess: Any, file: Path, key: str, processes: int
-) -> Tensors:
+def _read_all(dataset: Dataset, preprocess: Any, file: Path, key: str, processes: int) -> Tensors:
     values_file, state_file = _partial_files(file)
     shape = (len(dataset.samples), *preprocess.shape[:2])
     layouts: list[str] = []

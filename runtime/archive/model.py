@@ -11,14 +11,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from distributed import WorkerPlugin
-
-from runtime import __version__
 from runtime.bundle import Bundle
 from runtime.inputs import Input
 from runtime.prediction import ModelIdentity, Prediction
 
-__all__ = ["ModelPlugin", "PackedModel", "PageAnswerer", "classifier_of", "pack"]
+__all__ = ["PackedModel", "PageAnswerer", "classifier_of", "pack"]
 
 _LOADER: Final = "runtime.archive.model:open_classifier"
 _DIGITS: Final = 16
@@ -115,27 +112,3 @@ def classifier_of(key: str) -> PageAnswerer:
         cache.clear()  # a worker serves one run at a time; the last run's model may go
         cache[model] = model.open()
     return cache[model]
-
-
-class ModelPlugin(WorkerPlugin):
-    """Gives every worker the model before its first page, those that join later as well."""
-
-    def __init__(self, model: PackedModel) -> None:
-        self.name = f"ecg-edge-{model.key}"
-        self._model = model
-        self._version = __version__
-
-    def setup(self, worker: Any) -> None:
-        """Install the model; called by dask on the worker.
-
-        Raises
-        ------
-        RuntimeError
-            If the worker has another version of ecg-edge, whose answers could differ.
-        """
-        if self._version != __version__:
-            raise RuntimeError(
-                f"the worker {worker.address} has ecg-edge {__version__}, "
-                f"this computer {self._version}; install the same on both"
-            )
-        install(self._model)

@@ -16,7 +16,8 @@ from distributed import Client, Future, KilledWorker
 from runtime.archive.batch import Batch, BatchResult, Known, cut
 from runtime.archive.destination import Destination, open_destination
 from runtime.archive.held import Held, Seen, key_of
-from runtime.archive.model import ModelPlugin, PackedModel, install
+from runtime.archive.model import PackedModel, install
+from runtime.archive.plugin import ModelPlugin
 from runtime.archive.source import PageFile, with_facts
 from runtime.archive.work import answer_batch, answer_batch_isolated, give_up
 from runtime.errors import EcgEdgeError, ExitCode

@@ -11,12 +11,15 @@ from PIL import Image, ImageChops, ImageFilter
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Runs", "darkness_of", "ink_threshold", "runs_of"]
+__all__ = ["Runs", "darkness_of", "ink_mask", "runs_of"]
 
 #: The paper estimate is made on a picture reduced by this factor (px).
 PAPER_REDUCTION = 16
 #: Paper whose local level varies by less than this (grey levels) is taken as even.
 EVEN_PAPER = 16
+#: Blocks of this size (px) with more than this share of ink are no pen's work.
+SOLID_BLOCK = 12
+SOLID_SHARE = 0.8
 #: A median grey level below this, with no sizeable lighter area (`LIGHT_PAPER`), is a picture with
 #: light traces on a dark ground; a sheet on a dark desk has the light area.
 DARK_GROUND = 90
@@ -84,7 +87,7 @@ def darkness_of(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(ImageChops.subtract(smooth, picture))
 
 
-def ink_threshold(darkness: NDArray[np.uint8]) -> int:
+def _threshold(darkness: NDArray[np.uint8]) -> int:
     """Return the darkness from which a pixel counts as trace, between grid and trace.
 
     Parameters
@@ -102,6 +105,39 @@ def ink_threshold(darkness: NDArray[np.uint8]) -> int:
     total = tail[0]
     darkest = int(np.searchsorted(-tail, -0.004 * total, side="right")) - 1
     return int(max(24, round(0.5 * max(darkest, 1))))
+
+
+def ink_mask(darkness: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Tell trace and print from paper and grid.
+
+    Parameters
+    ----------
+    darkness : ndarray of uint8, shape (h, w)
+        As from :func:`darkness_of`.
+
+    Returns
+    -------
+    ndarray of bool, shape (h, w)
+        Ink. Solid dark areas (a desk beside the sheet, the lid of a scanner) are left out.
+    """
+    mask = darkness >= _threshold(darkness)
+    size = SOLID_BLOCK
+    height, width = mask.shape
+    if min(height, width) < 4 * size:
+        return mask
+    cover = np.asarray(Image.fromarray(mask.view(np.uint8) * np.uint8(255)).reduce(size))
+    solid = cover > SOLID_SHARE * 255
+    if solid.any():
+        padded = np.pad(solid, 1)
+        grown = padded.copy()
+        for shift in (-1, 1):
+            grown |= np.roll(padded, shift, axis=0)
+        padded = grown.copy()
+        for shift in (-1, 1):
+            grown |= np.roll(padded, shift, axis=1)
+        area = np.repeat(np.repeat(grown[1:-1, 1:-1], size, axis=0), size, axis=1)
+        mask = mask & ~area[:height, :width]
+    return mask
 
 
 def runs_of(mask: NDArray[np.bool_]) -> Runs:

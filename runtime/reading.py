@@ -9,7 +9,7 @@ import numpy as np
 
 from runtime.area import Area, panel_area
 from runtime.grid import grid_scale
-from runtime.ink import ink_threshold, runs_of
+from runtime.ink import ink_mask, runs_of
 from runtime.layout import ARRANGEMENTS, choose_layout
 from runtime.rows import find_rows
 from runtime.trace import LeadTrace, follow_rows, lead_of_row, separator_columns
@@ -95,7 +95,7 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
     Reading or None
         None where there is no row of trace.
     """
-    mask = darkness >= ink_threshold(darkness)
+    mask = ink_mask(darkness)
     runs = runs_of(mask)
     rows = find_rows(runs, darkness.shape[1] / PAGE_MM)
     if rows is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from runtime.prediction import Evidence, Prediction
 
-__all__ = ["SLOTS", "LeadShare", "Reading", "read_evidence"]
+__all__ = ["SLOTS", "LeadShare", "Reading", "explanation", "read_evidence"]
 
 SLOTS: Final = 8
 """Finest stretches of a lead that are told apart: 0.3 s each, a QRS complex or a T wave."""
@@ -77,6 +77,20 @@ def read_evidence(prediction: Prediction) -> Reading | None:
     if peak > 0:
         scores = scores / peak
     return Reading(scores.astype(np.float32), scores.shape[1] // len(CANONICAL[0]), leads)
+
+
+def explanation(prediction: Prediction) -> dict[str, Any]:
+    """Return what `serve` tells beside the picture, ready for JSON.
+
+    ``method`` is None where there is no evidence; ``leads`` holds name and share of the leads
+    that carried the answer, the strongest first.
+    """
+    reading = read_evidence(prediction)
+    kept = prediction.evidence
+    if reading is None or kept is None:
+        return {"method": None, "leads": []}
+    leads = [{"name": lead.name, "share": round(lead.share, 4)} for lead in reading.leads]
+    return {"method": kept.method, "leads": leads}
 
 
 def _regrid(values: NDArray[np.float32]) -> NDArray[np.float32]:

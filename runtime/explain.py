@@ -285,7 +285,7 @@ def _head(prediction: Prediction, reading: Reading | None, width: int, unit: flo
     height = round((62 + 27 * len(lines)) * unit)
     strip = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(strip)
-    _symbol(pen, prediction.status, round(34 * unit), round(32 * unit), round(16 * unit))
+    _symbol(pen, prediction, round(34 * unit), round(32 * unit), round(16 * unit))
     pen.text((62 * unit, 14 * unit), title, font=_font(round(30 * unit)), fill=INK)
     for index, line in enumerate(lines):
         place = (62 * unit, (54 + 27 * index) * unit)
@@ -300,20 +300,34 @@ def _answer(prediction: Prediction) -> str:
             prediction.status, prediction.status
         )
     name = LABEL_NAMES.get(prediction.label, prediction.label)
-    doubt = "Uncertain, best guess: " if prediction.status == "uncertain" else ""
+    doubt = "Uncertain; best guess: " if prediction.status == "uncertain" else ""
     return f"{doubt}{name}, {prediction.confidence or 0.0:.0%}"
 
 
-def _symbol(pen: ImageDraw.ImageDraw, status: str, x: int, y: int, r: int) -> None:
-    """Draw the status as a shape: disc = answered, triangle = uncertain, crossed square = not."""
-    if status == "ok":
+def _symbol(pen: ImageDraw.ImageDraw, prediction: Prediction, x: int, y: int, r: int) -> None:
+    """Draw what kind of answer it is as a shape, the same ones as the page of `serve`."""
+    wide = max(3, r // 4)
+    if prediction.flags:
+        c = round(0.41 * r)  # octagon with a bang: a critical class is flagged
+        corners = [(-c, -r), (c, -r), (r, -c), (r, c), (c, r), (-c, r), (-r, c), (-r, -c)]
+        pen.polygon([(x + u, y + v) for u, v in corners], fill=INK)
+        _bang(pen, x, y, r, wide)
+    elif prediction.status == "ok":
         pen.ellipse((x - r, y - r, x + r, y + r), fill=INK)
-    elif status == "uncertain":
+        tick = [(x - r // 2, y), (x - r // 8, y + r // 3), (x + r // 2, y - r // 3)]
+        pen.line(tick, fill=PAPER, width=wide, joint="curve")
+    elif prediction.status == "uncertain":
         pen.polygon([(x, y - r), (x + r, y + r), (x - r, y + r)], fill=INK)
+        _bang(pen, x, y + r // 4, r * 2 // 3, wide)
     else:
-        pen.rectangle((x - r, y - r, x + r, y + r), outline=INK, width=max(2, r // 5))
-        pen.line((x - r, y - r, x + r, y + r), fill=INK, width=max(2, r // 5))
-        pen.line((x - r, y + r, x + r, y - r), fill=INK, width=max(2, r // 5))
+        pen.rectangle((x - r, y - r, x + r, y + r), outline=INK, width=wide)
+        pen.line((x - r, y - r, x + r, y + r), fill=INK, width=wide)
+        pen.line((x - r, y + r, x + r, y - r), fill=INK, width=wide)
+
+
+def _bang(pen: ImageDraw.ImageDraw, x: int, y: int, r: int, wide: int) -> None:
+    pen.line((x, y - r * 5 // 8, x, y + r // 8), fill=PAPER, width=wide)
+    pen.line((x, y + r * 3 // 8, x, y + r * 5 // 8), fill=PAPER, width=wide)
 
 
 def _foot(prediction: Prediction, reading: Reading | None, width: int, unit: float) -> Image.Image:

@@ -10,11 +10,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
 from runtime.cli import INTENDED_USE
+from runtime.serve.answers import Answers
 from runtime.serve.limits import Gate, Intake
 from runtime.serve.metrics import CONTENT_TYPE, Metrics
 from runtime.serve.openapi import build
-from runtime.serve.pages import load_files
-from runtime.serve.pool import Answers, NotAnswered
+from runtime.serve.pages import load_files, strings_for
+from runtime.serve.pool import NotAnswered
 from runtime.serve.problems import Problem
 from runtime.serve.shield import Shield
 from runtime.serve.upload import received
@@ -95,7 +96,7 @@ class Service:
                 try:
                     answers = await self._answerer.answer(upload.body, upload.name, explain)
                 except NotAnswered as fault:
-                    answers = Answers([self._failed(upload.name, str(fault))], [])
+                    answers = Answers([self._failed(upload.name, str(fault))])
             self._metrics.in_hand.set(self._answering.taken)
         if len(answers.records) > self._settings.max_pages:
             raise Problem(
@@ -144,7 +145,11 @@ class Service:
         return JSONResponse(self._openapi)
 
     async def _page(self, request: Request) -> Response:
-        file = self._files.get(request.path_params.get("name", "index.html"))
+        name = request.path_params.get("name", "index.html")
+        if name == "strings.json":
+            preferred = request.headers.get("accept-language", "")
+            return strings_for(self._files, preferred).response(request)
+        file = self._files.get(name)
         if file is None:
             raise HTTPException(404)
         return file.response(request)
@@ -170,7 +175,10 @@ def _explain(request: Request) -> bool:
 def _document(answers: Answers) -> dict[str, Any]:
     """Return the first page's record, with the others in it."""
     pages = [dict(record) for record in answers.records]
-    for page, picture in zip(pages, answers.pictures, strict=False):
+    for page, explanation, picture in zip(
+        pages, answers.explanations, answers.pictures, strict=False
+    ):
+        page["explanation"] = explanation
         page["explanation_png"] = base64.b64encode(picture).decode("ascii")
     first, *others = pages
     return {**first, "further_pages": others} if others else first

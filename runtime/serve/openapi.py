@@ -187,6 +187,23 @@ def _schemas(labels: Sequence[str]) -> dict[str, Any]:
         **record,
         "properties": {
             **record["properties"],
+            "explanation": {
+                "type": "object",
+                "description": "How the evidence was found, and the leads that carried the "
+                "answer with their shares; with `explain=1` only.",
+                "properties": {
+                    "method": {"enum": ["model", "occlusion", None]},
+                    "leads": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "properties": {"name": {"type": "string"}, "share": _PROBABILITY},
+                            "required": ["name", "share"],
+                        },
+                    },
+                },
+                "required": ["method", "leads"],
+            },
             "explanation_png": {
                 "type": "string",
                 "contentEncoding": "base64",

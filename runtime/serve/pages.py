@@ -12,7 +12,7 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["PageFile", "load_files"]
+__all__ = ["PageFile", "load_files", "strings_for"]
 
 _FOLDER: Final = Path(__file__).resolve().parent / "static"
 _TYPES: Final = {
@@ -49,3 +49,26 @@ def load_files() -> dict[str, PageFile]:
             etag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
             files[path.name] = PageFile(content, _TYPES[path.suffix], etag)
     return files
+
+
+def strings_for(files: dict[str, PageFile], preferred: str) -> PageFile:
+    """Return the words in the first language of an Accept-Language header that there is.
+
+    A hospital adds a language by putting ``strings.<language>.json`` beside the English one.
+    """
+    weighed = []
+    for place, entry in enumerate(preferred[:500].split(",")):
+        tag, _, weight = entry.strip().lower().partition(";q=")
+        weighed.append((-_weight(weight), place, tag))
+    for _, _, tag in sorted(weighed):
+        for wanted in (tag, tag.split("-")[0]):
+            if f"strings.{wanted}.json" in files:
+                return files[f"strings.{wanted}.json"]
+    return files["strings.en.json"]
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text or "1")
+    except ValueError:
+        return 0.0

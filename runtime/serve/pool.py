@@ -7,17 +7,17 @@ import contextlib
 import logging
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from runtime.errors import EcgEdgeError, ExitCode
+from runtime.serve.answers import Answers
 from runtime.serve.frames import pack, receive_frame
 
 if TYPE_CHECKING:
     from runtime.serve.settings import Settings
 
-__all__ = ["Answerer", "Answers", "NotAnswered", "WorkerPool"]
+__all__ = ["Answerer", "NotAnswered", "WorkerPool"]
 
 _log = logging.getLogger("ecg_edge.serve")
 
@@ -28,14 +28,6 @@ _PIPE_BYTES: Final = 256 * 1024
 """Bytes written to a worker at a time, so that a large upload is not copied whole."""
 _AGAIN_S: Final = (0.0, 1.0, 5.0, 15.0)
 """Pauses before a worker is started again; the last one repeats."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What a worker says to one upload: a record a page, and a PNG a page where asked for."""
-
-    records: list[dict[str, Any]]
-    pictures: list[bytes]
 
 
 class NotAnswered(Exception):
@@ -152,7 +144,7 @@ class WorkerPool:
         for size in reply["sizes"]:
             cut.append(pictures[begin : begin + size])
             begin += size
-        return Answers(reply["records"], cut)
+        return Answers(reply["records"], reply["explanations"], cut)
 
     def _replace(self, worker: asyncio.subprocess.Process) -> None:
         """End a worker and start another one in the background."""

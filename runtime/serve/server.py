@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runtime.bundle import Bundle
     from runtime.serve.settings import Settings
 
-__all__ = ["serve"]
+__all__ = ["serve", "uvicorn_config"]
 
 _log = logging.getLogger("ecg_edge.serve")
 
@@ -55,7 +55,7 @@ async def _serve(
     pool = await WorkerPool.start(bundle.directory, settings)
     try:
         service = Service(bundle, settings, pool, record)
-        server = _Server(_config(service, settings), service)
+        server = _Server(uvicorn_config(service, settings), service)
         # uvicorn finishes what is in hand and then sends itself the signal once more; that one
         # must not end the process as if nobody had listened.
         signal.signal(signal.SIGTERM, lambda *_: None)
@@ -78,7 +78,8 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def _config(service: Service, settings: Settings) -> uvicorn.Config:
+def uvicorn_config(service: Service, settings: Settings) -> uvicorn.Config:
+    """Return how uvicorn runs the service."""
     return uvicorn.Config(
         service,
         http=bounded_protocol(settings),

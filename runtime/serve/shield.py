@@ -38,7 +38,7 @@ _OPEN: Final = frozenset({"/", "/healthz", "/readyz", "/openapi.json", "/favicon
 """Asked for before a token can be typed, or by a supervisor; nothing of a page is in them."""
 
 _DRAIN_S: Final = 2.0
-_DRAIN_BYTES: Final = 4 * 2**20
+_DRAIN_BYTES: Final = 16 * 2**20
 """Read and dropped before a refusal, so that a client that is still sending gets to read it."""
 _BUSY_PAUSE_S: Final = 0.1
 """Wait before 429: clients that do not wait themselves would take the workers' processor."""

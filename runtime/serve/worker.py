@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from runtime.errors import EcgEdgeError, ExitCode
+from runtime.serve.answers import Answers
 from runtime.serve.frames import pack, read_frame
 
 if TYPE_CHECKING:
@@ -41,16 +42,18 @@ def main(arguments: list[str]) -> int:
     _send(out, {"model": classifier.identity.to_record(), "facts": gather(classifier.bundle)})
     while (frame := read_frame(sys.stdin.buffer)) is not None:
         head, body = frame
-        records, pictures = answer(classifier, body, head)
+        answers = answer(classifier, body, head)
         del body, frame
-        sizes = [len(picture) for picture in pictures]
-        _send(out, {"records": records, "sizes": sizes}, b"".join(pictures))
+        reply = {
+            "records": answers.records,
+            "explanations": answers.explanations,
+            "sizes": [len(picture) for picture in answers.pictures],
+        }
+        _send(out, reply, b"".join(answers.pictures))
     return int(ExitCode.OK)
 
 
-def answer(
-    classifier: Classifier, body: bytes, head: dict[str, Any]
-) -> tuple[list[dict[str, Any]], list[bytes]]:
+def answer(classifier: Classifier, body: bytes, head: dict[str, Any]) -> Answers:
     """Answer one upload.
 
     Parameters
@@ -64,21 +67,19 @@ def answer(
 
     Returns
     -------
-    records : list of dict
-        One a page.
-    pictures : list of bytes
-        One PNG a page where they were asked for.
+    Answers
     """
     pages = classifier.classify_pages(body, name=head["name"], keep_evidence=head["explain"])
-    records: list[dict[str, Any]] = []
-    pictures: list[bytes] = []
+    answers = Answers([])
     for prediction in islice(pages, head["pages"] + 1):
-        records.append(prediction.to_record())
+        answers.records.append(prediction.to_record())
         if head["explain"]:
+            from runtime.evidence import explanation
             from runtime.explain import draw, png_bytes
 
-            pictures.append(png_bytes(draw(prediction)))
-    return records, pictures
+            answers.explanations.append(explanation(prediction))
+            answers.pictures.append(png_bytes(draw(prediction)))
+    return answers
 
 
 def _guarded_stdout() -> BinaryIO:

@@ -24,7 +24,6 @@ _DASHBOARD: Final = "127.0.0.1:8787"
 _LOCAL: Final = {
     # A batch is given to a second and third worker before its pages are answered one by one.
     "distributed.scheduler.allowed-failures": 2,
-    "distributed.logging.distributed": "critical",
 }
 
 
@@ -45,7 +44,11 @@ def open_client(scheduler: str | None, workers: int | None = None) -> Iterator[C
     UsageError
         If there is no scheduler at the address or in the file.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # What goes wrong is told in our own words; dask sets a level on each of its loggers.
+    for name in [
+        name for name in logging.root.manager.loggerDict if name.startswith("distributed")
+    ]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
         with _local_cluster(workers) as cluster, Client(cluster, set_as_default=False) as client:
             yield client

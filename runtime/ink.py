@@ -17,9 +17,16 @@ __all__ = ["Runs", "darkness_of", "ink_mask", "runs_of"]
 PAPER_REDUCTION = 16
 #: Paper whose local level varies by less than this (grey levels) is taken as even.
 EVEN_PAPER = 16
-#: Blocks of this size (px) with more than this share of ink are no pen's work.
-SOLID_BLOCK = 12
-SOLID_SHARE = 0.8
+#: Paper darker than this (grey levels) is not divided by.
+MIN_PAPER = 24
+#: Blocks of the reduced picture whose mean is below this share of the paper are no pen's work where
+#: at least `SOLID_BLOCKS` of them lie within `SOLID_REACH` blocks of each other: a desk, a lid.
+SOLID_SHARE = 0.72
+SOLID_BLOCKS = 8
+SOLID_REACH = 3
+#: Blocks of this size (px) with more than this share of ink are thicker than a pen's line.
+THICK_BLOCK = 12
+THICK_SHARE = 0.8
 #: A median grey level below this, with no sizeable lighter area (`LIGHT_PAPER`), is a picture with
 #: light traces on a dark ground; a sheet on a dark desk has the light area.
 DARK_GROUND = 90
@@ -61,7 +68,8 @@ def darkness_of(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray of uint8, shape (h, w)
-        0 = paper; shadows and uneven light are gone.
+        0 = paper, 255 = black; shadows and uneven light are gone, and so is a desk or a scanner's lid
+        beside the sheet.
     """
     height, width = grey.shape
     picture = Image.fromarray(grey)
@@ -71,20 +79,53 @@ def darkness_of(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if np.median(levels) < DARK_GROUND and np.percentile(levels, 95) < LIGHT_PAPER:
         picture = ImageChops.invert(picture)
         small = ImageChops.invert(small)
-    if min(small.size) >= 3:
-        paper = small.filter(ImageFilter.MaxFilter(5 if min(small.size) >= 5 else 3))
-    else:
-        paper = small
-    levels = np.asarray(paper)
-    low, high = np.percentile(levels, (5.0, 95.0))
+    paper = small
+    if min(small.size) >= 5:
+        paper = small.filter(ImageFilter.MaxFilter(5))
+    low, high = np.percentile(np.asarray(paper), (5.0, 95.0))
     if high - low < EVEN_PAPER:
-        ground = float(np.median(levels))
+        ground = np.uint8(np.median(np.asarray(paper)))
         values = np.asarray(picture)
-        return np.subtract(
-            np.uint8(round(ground)), np.minimum(values, np.uint8(round(ground))), dtype=np.uint8
-        )
-    smooth = paper.filter(ImageFilter.BoxBlur(2)).resize(picture.size, Image.Resampling.BILINEAR)
-    return np.asarray(ImageChops.subtract(smooth, picture))
+        return np.subtract(ground, np.minimum(values, ground), dtype=np.uint8)
+    return _uneven_darkness(picture, small, paper)
+
+
+def _uneven_darkness(
+    picture: Image.Image, small: Image.Image, paper: Image.Image
+) -> NDArray[np.uint8]:
+    """Divide by the local paper, and leave out what is dark over a large area."""
+    smooth = paper.filter(ImageFilter.BoxBlur(2))
+    share = np.asarray(small, dtype=np.float32) / np.maximum(np.asarray(smooth), 1)
+    beside = _near_large(share < SOLID_SHARE)
+    ground = np.asarray(smooth.resize(picture.size, Image.Resampling.BILINEAR))
+    values = np.minimum(np.asarray(picture), ground)
+    dark = (ground - values).astype(np.uint16) * np.uint16(255) // np.maximum(ground, MIN_PAPER)
+    darkness = dark.astype(np.uint8)
+    if beside.any():
+        shown = Image.fromarray((~beside).view(np.uint8))
+        keep = np.asarray(shown.resize(picture.size, Image.Resampling.NEAREST))
+        darkness *= keep
+    return darkness
+
+
+def _near_large(dark: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the dark blocks that lie in large dark areas, and the blocks next to them."""
+    reach = SOLID_REACH
+    around = _box_sum(dark.astype(np.int32), reach)
+    core = dark & (around >= SOLID_BLOCKS)
+    large = dark & (_box_sum(core.astype(np.int32), reach) > 0)
+    return _box_sum(large.astype(np.int32), 1) > 0
+
+
+def _box_sum(values: NDArray[np.int32], reach: int) -> NDArray[np.int32]:
+    """Return the sum over the square of 2 `reach` + 1 around each place."""
+    size = 2 * reach + 1
+    padded = np.pad(values, ((reach + 1, reach), (reach + 1, reach)))
+    total = padded.cumsum(axis=0).cumsum(axis=1)
+    return np.asarray(
+        total[size:, size:] - total[:-size, size:] - total[size:, :-size] + total[:-size, :-size],
+        dtype=np.int32,
+    )
 
 
 def _threshold(darkness: NDArray[np.uint8]) -> int:
@@ -118,24 +159,18 @@ def ink_mask(darkness: NDArray[np.uint8]) -> NDArray[np.bool_]:
     Returns
     -------
     ndarray of bool, shape (h, w)
-        Ink. Solid dark areas (a desk beside the sheet, the lid of a scanner) are left out.
+        Ink; what is thicker than any pen's line is left out.
     """
     mask = darkness >= _threshold(darkness)
-    size = SOLID_BLOCK
+    size = THICK_BLOCK
     height, width = mask.shape
     if min(height, width) < 4 * size:
         return mask
     cover = np.asarray(Image.fromarray(mask.view(np.uint8) * np.uint8(255)).reduce(size))
-    solid = cover > SOLID_SHARE * 255
-    if solid.any():
-        padded = np.pad(solid, 1)
-        grown = padded.copy()
-        for shift in (-1, 1):
-            grown |= np.roll(padded, shift, axis=0)
-        padded = grown.copy()
-        for shift in (-1, 1):
-            grown |= np.roll(padded, shift, axis=1)
-        area = np.repeat(np.repeat(grown[1:-1, 1:-1], size, axis=0), size, axis=1)
+    thick = cover > THICK_SHARE * 255
+    if thick.any():
+        grown = _box_sum(thick.astype(np.int32), 1) > 0
+        area = np.repeat(np.repeat(grown, size, axis=0), size, axis=1)
         mask = mask & ~area[:height, :width]
     return mask
 

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ARRANGEMENTS", "LAYOUTS", "Arrangement", "choose_layout", "disagreement"]
+__all__ = ["ARRANGEMENTS", "LAYOUTS", "Arrangement", "Choice", "choose_layout", "disagreement"]
 
 LAYOUTS = ("3x4", "3x4+1", "3x4+3", "6x2", "6x2+1", "12x1", "single", "unknown")
 """Every layout that a page can be reported to have."""
@@ -31,6 +31,12 @@ _TWELVE = tuple(
 #: right layout is below it on all but the ones that are no 12-lead page; the same pages upside down
 #: are above 0.45.
 MAX_DISAGREEMENT = 0.6
+#: The same for a layout that leaves rows out.
+MAX_PART_DISAGREEMENT = 0.25
+#: How much worse (disagreement) a layout may fit for each row that another leaves out, and how many
+#: may be left out.
+EXTRA_ROW = 0.15
+MAX_EXTRA_ROWS = 3
 #: Share of a column of leads left out at either end, where a label or a line may stand.
 MARGIN = 0.03
 
@@ -79,8 +85,33 @@ _LAWS = (
 )
 
 
-def choose_layout(rows: NDArray[np.float64]) -> tuple[str, float, float]:
+@dataclass(frozen=True)
+class Choice:
+    """The layout of some rows of trace.
+
+    Attributes
+    ----------
+    layout : str
+        One of `LAYOUTS`; ``"unknown"`` where no layout fits the traces.
+    first : int
+        Which of the rows is the layout's first; rows above it and below its last are no traces.
+    fit : float
+        Disagreement of the layout (the best one's where it is unknown); NaN if not measurable.
+    upside_down : float
+        The least disagreement of the same rows read upside down.
+    """
+
+    layout: str
+    first: int
+    fit: float
+    upside_down: float
+
+
+def choose_layout(rows: NDArray[np.float64]) -> Choice:
     """Choose the layout of some rows of trace.
+
+    Rows at the top and the bottom may be something else (the sheet's edge, a line of print): a
+    layout of fewer rows is taken where it fits better by more than `EXTRA_ROW` a row left out.
 
     Parameters
     ----------
@@ -90,29 +121,38 @@ def choose_layout(rows: NDArray[np.float64]) -> tuple[str, float, float]:
 
     Returns
     -------
-    layout : str
-        One of `LAYOUTS`; ``"unknown"`` where no layout of so many rows fits the traces.
-    fit : float
-        Disagreement of that layout (the best one's where it is unknown); NaN if not measurable.
-    upside_down : float
-        The least disagreement of the same rows read upside down.
+    Choice
     """
     count = len(rows)
     if count == 1:
-        return "single", float("nan"), float("nan")
-    names = [name for name, arrangement in ARRANGEMENTS.items() if arrangement.rows == count]
-    if not names:
-        return "unknown", float("nan"), float("nan")
-    turned = -rows[::-1, ::-1]
-    fits = [disagreement(rows, ARRANGEMENTS[name]) for name in names]
-    others = [disagreement(turned, ARRANGEMENTS[name]) for name in names]
-    best = int(np.argmin([np.inf if np.isnan(fit) else fit for fit in fits]))
-    fit = fits[best]
-    measured = [value for value in others if not np.isnan(value)]
-    upside_down = min(measured) if measured else float("nan")
-    if fit > MAX_DISAGREEMENT or (np.isnan(fit) and len(names) > 1):
-        return "unknown", fit, upside_down
-    return names[best], fit, upside_down
+        return Choice("single", 0, float("nan"), float("nan"))
+    upright = _fits(rows)
+    turned = _fits(-rows[::-1, ::-1])
+    upside_down = min((fit for _, _, fit in turned), default=float("nan"))
+    whole = [name for name, arrangement in ARRANGEMENTS.items() if arrangement.rows == count]
+    if not upright:
+        name = whole[0] if len(whole) == 1 else "unknown"
+        return Choice(name, 0, float("nan"), upside_down)
+    name, first, fit = min(
+        upright, key=lambda item: item[2] + EXTRA_ROW * (count - ARRANGEMENTS[item[0]].rows)
+    )
+    limit = MAX_DISAGREEMENT if ARRANGEMENTS[name].rows == count else MAX_PART_DISAGREEMENT
+    if fit > limit:
+        name, first = "unknown", 0
+    return Choice(name, first, fit, upside_down)
+
+
+def _fits(rows: NDArray[np.float64]) -> list[tuple[str, int, float]]:
+    """Return name, first row and disagreement of every layout that the rows may hold."""
+    found = []
+    for name, arrangement in ARRANGEMENTS.items():
+        spare = len(rows) - arrangement.rows
+        if 0 <= spare <= MAX_EXTRA_ROWS:
+            for first in range(spare + 1):
+                fit = disagreement(rows[first : first + arrangement.rows], arrangement)
+                if np.isfinite(fit):
+                    found.append((name, first, fit))
+    return found
 
 
 def disagreement(rows: NDArray[np.float64], arrangement: Arrangement) -> float:

@@ -30,7 +30,7 @@ ROW_SECONDS = 10.0
 #: Usual width of a page (mm) that shows 10 s at 25 mm/s; a first guess of the scale.
 PAGE_MM = 290.0
 #: Disagreement with Einthoven's law up to which a first reading is taken without a second look.
-CONVINCING_FIT = 0.4
+CONVINCING_FIT = 0.25
 #: Slope of the baselines (px/px) up to which a picture counts as level: 0.2 degrees.
 LEVEL_SLOPE = 0.0035
 #: Numbers of columns of leads that a page may have.
@@ -47,7 +47,7 @@ class Reading:
     layout : str
         One of :data:`runtime.layout.LAYOUTS`.
     fit, upside_down : float
-        As from :func:`runtime.layout.choose_layout`.
+        As in :class:`runtime.layout.Choice`.
     px_per_mm : float
     scale_source : str
         ``"grid"``, ``"pulse"`` or ``"assumed"``.
@@ -109,10 +109,12 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
     borders, lines = _borders(runs, rows, across)
     traces = follow_rows(runs.where(~np.isin(runs.x, lines)), rows.baselines, px_per_mm)
     heights = -(traces.top + traces.bottom)[:, int(rows.left) : int(rows.right)] / 2
-    layout, fit, upside_down = choose_layout(heights)
+    choice = choose_layout(heights)
     leads: list[LeadTrace] = []
-    if layout in ARRANGEMENTS:
-        arrangement = ARRANGEMENTS[layout]
+    if choice.layout in ARRANGEMENTS:
+        arrangement = ARRANGEMENTS[choice.layout]
+        rows = rows.part(choice.first, arrangement.rows)
+        traces = traces.part(choice.first, arrangement.rows)
         columns = arrangement.columns
         edges = borders.get(columns) or list(np.linspace(rows.left, rows.right, columns + 1))
         for row, names in enumerate(arrangement.leads):
@@ -130,7 +132,16 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
             ]
     area = panel_area(darkness, mask, runs, rows, traces, px_per_mm, measured is not None)
     source = "assumed" if measured is None else "grid"
-    return Reading(rows, layout, fit, upside_down, px_per_mm, source, area, tuple(leads))
+    return Reading(
+        rows,
+        choice.layout,
+        choice.fit,
+        choice.upside_down,
+        px_per_mm,
+        source,
+        area,
+        tuple(leads),
+    )
 
 
 def _borders(runs: Runs, rows: Rows, mm: float) -> tuple[dict[int, list[float]], NDArray[np.int64]]:

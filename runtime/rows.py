@@ -57,6 +57,11 @@ class Rows:
     left: float
     right: float
 
+    def part(self, first: int, count: int) -> Rows:
+        """Return `count` rows from row `first` on."""
+        chosen = slice(first, first + count)
+        return Rows(self.baselines[chosen], self.levels[chosen], self.left, self.right)
+
 
 def find_rows(runs: Runs, mm: float) -> Rows | None:
     """Find the rows of trace.
@@ -158,9 +163,7 @@ def _is_rule(runs: Runs, place: float, mm: float) -> bool:
     columns[0, x[within]] = True
     columns[1, x[~within]] = True
     extent = int(runs.x.max()) - int(runs.x.min()) + 1
-    return bool(
-        columns[0].sum() > RULE_COVER * extent and columns[1].sum() < RULE_LEAVES * extent
-    )
+    return bool(columns[0].sum() > RULE_COVER * extent and columns[1].sum() < RULE_LEAVES * extent)
 
 
 def _occupancy(runs: Runs, step: int) -> NDArray[np.bool_]:

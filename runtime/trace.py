@@ -75,6 +75,11 @@ class RowTraces:
     bottom: NDArray[np.float32]
     line_width: float
 
+    def part(self, first: int, count: int) -> RowTraces:
+        """Return `count` rows from row `first` on."""
+        chosen = slice(first, first + count)
+        return RowTraces(self.top[chosen], self.bottom[chosen], self.line_width)
+
 
 def separator_columns(
     runs: Runs, baselines: NDArray[np.float64], border: float, reach: float

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from runtime.durable import sync_folder, write_durably
+from runtime.mounts import Mount
 
 __all__ = ["Answer", "AnswerFolder", "answer_name"]
 
@@ -74,6 +75,7 @@ class AnswerFolder:
         self.root = root
         self.pictures = pictures
         self._part = part
+        self._mounts = {folder: Mount(folder) for folder in {root, pictures or root}}
 
     def holds(self, name: str, sha256: str) -> Literal["this", "another", "nothing"]:
         """Tell whether the folder has complete answers for a file's content.
@@ -150,6 +152,8 @@ class AnswerFolder:
             self._put(self.pictures, leaf, png)
 
     def _put(self, root: Path, leaf: str, content: bytes) -> None:
+        # For each file: a share may go away between two pages.
+        self._mounts[root].check()
         _make_folders(root, os.path.dirname(leaf))
         write_durably(root / leaf, content, root / self._part)
 

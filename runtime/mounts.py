@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
 from typing import Final
 
-__all__ = ["file_system", "is_network_share", "mount_point"]
+__all__ = ["Mount", "file_system", "is_network_share", "mount_point"]
 
 _SHARES: Final = frozenset(
     "nfs nfs4 cifs smb3 smbfs 9p afs ceph glusterfs lustre fuse.sshfs fuse.davfs davfs "
@@ -52,6 +53,22 @@ def file_system(path: Path, table: Path = _MOUNTS) -> str | None:
 def is_network_share(kind: str | None) -> bool:
     """Tell whether a type of file system is a network share's."""
     return kind in _SHARES
+
+
+class Mount:
+    """The mount that an existing path lies on now, and is to lie on later.
+
+    Where a share is not mounted its mount point is an ordinary folder: what is written there
+    would be lost from sight once the share is back.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._point = mount_point(path)
+
+    def check(self) -> None:
+        """Raise an OSError if nothing is mounted there any more."""
+        if not os.path.ismount(self._point):
+            raise OSError(errno.ENODEV, "its share is not mounted")
 
 
 def mount_point(path: Path) -> Path:

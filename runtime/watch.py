@@ -26,7 +26,7 @@ from runtime.durable import ChangedError, move_durably, return_held
 from runtime.errors import ExitCode, NoInputError, OutputError
 from runtime.inputs import looks_like_page
 from runtime.ledger import Answered, Ledger, LedgerDamagedError, set_aside
-from runtime.mounts import mount_point
+from runtime.mounts import Mount
 from runtime.places import (
     AUDIT,
     FOLDER,
@@ -130,18 +130,20 @@ class Watcher:
         self._settings = settings
         self._clock = clock
         self._stopped = stopped
-        places = f"{settings.folder.resolve()}\0{settings.out.resolve()}"
-        mark = hashlib.sha256(os.fsencode(places)).hexdigest()[:8]
-        self._part = f".ecg-edge.{mark}.part"
+        self._part = f".ecg-edge.{_mark(settings)}.part"
         self._answers = AnswerFolder(settings.out, settings.explain, self._part)
         self._troubles = Troubles()
         self._answering = Answering(settings.folder, reader, self._answers, audit, self._troubles)
         self._settler = Settler(settings.settle_s, self._is_known)
         self._ledger: Ledger | None = Ledger.open(settings.ledger)
-        self._mounts = {
-            FOLDER: mount_point(settings.folder),
-            OUT: mount_point(settings.out),
-            LEDGER: mount_point(settings.ledger.parent),
+        places = {
+            FOLDER: settings.folder,
+            LEDGER: settings.ledger.parent,
+            OUT: settings.out,
+        }
+        self._mounts = {place: Mount(path) for place, path in places.items()}
+        self._targets = {
+            root: Mount(root) for root in (settings.done, settings.failed) if root is not None
         }
         self._refused: set[str] = set()
         self._refused_now: set[str] = set()
@@ -207,9 +209,9 @@ class Watcher:
 
     def _check_mounts(self) -> None:
         """Notice a share that is not mounted: what is written under its name would go elsewhere."""
-        for place, point in self._mounts.items():
-            if not os.path.ismount(point):
-                raise PlaceLostError(place, OSError(errno.ENODEV, "its share is not mounted"))
+        for place, mount in self._mounts.items():
+            with reaching(place):
+                mount.check()
 
     def _look(self, now: float) -> list[Found]:
         self._refused_now = set()
@@ -364,6 +366,7 @@ class Watcher:
         expected = os.lstat(source)
         if Stamp.of(expected) != file.stamp:
             raise ChangedError
+        self._targets[root].check()
         target = root / file.name
         if root.is_dir():  # never made: where it is away, its share is not mounted
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -375,7 +378,7 @@ class Watcher:
         if self._settings.once:
             self._unmoved += 1
             self._finish(file)
-        if fault.errno in FULL | NOT_ALLOWED or not root.is_dir():
+        if fault.errno in FULL | NOT_ALLOWED | {errno.ENODEV} or not root.is_dir():
             self._troubles.report(MOVES, in_plain_words(fault), REMEDIES[MOVES], now)
         elif tries == 1:
             _log.warning("%s: cannot be moved (%s)", self._shown(file.name), fault.strerror)
@@ -438,3 +441,9 @@ class Watcher:
         if self._settings.redact:
             return f"file {hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
         return ascii(name)[1:-1]
+
+
+def _mark(settings: WatchSettings) -> str:
+    """Return what tells this watch's unfinished files from another's."""
+    pair = f"{settings.folder.resolve()}\0{settings.out.resolve()}"
+    return hashlib.sha256(os.fsencode(pair)).hexdigest()[:8]

@@ -222,3 +222,49 @@ def test_s3_server_as_source_and_destination(monkeypatch: pytest.MonkeyPatch) ->
         assert report.decode() == text
     finally:
         server.stop()
+
+
+def ended(group: int) -> bool:
+    """Wait up to ten seconds for the last process of a group, the tracker of shared memory."""
+    for _ in range(100):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+INTERRUPTED = """
+import sys
+from archive_stub import packed
+from runtime.archive.cluster import open_client
+from runtime.archive.schedule import score
+from runtime.archive.source import list_pages
+
+if __name__ == "__main__":
+    with open_client(None, 2) as client:
+        score(list_pages(sys.argv[1]), sys.argv[2], packed(), client, batch_files=8)
+"""
+
+
+def test_interrupt_ends_all_processes_and_leaves_what_can_be_resumed(tmp_path: Path) -> None:
+    pages, out, script = tmp_path / "in", tmp_path / "out", tmp_path / "run.py"
+    write_pages(pages, {f"{i:04}.jpg": f"slow {i}" for i in range(1000)})
+    script.write_text(INTERRUPTED)
+    child = subprocess.Popen(
+        [sys.executable, str(script), str(pages), str(out)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(list(out.rglob("*.parquet"))) < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to every process of the run
+    _, err = child.communicate(timeout=60)
+    assert err.count("Traceback") == 1  # the script's own KeyboardInterrupt, none of a worker's
+    assert ended(child.pid)
+    held = len(Destination(str(out)).held(MODEL.key))
+    assert 32 <= held < 1000
+    assert held % 8 == 0

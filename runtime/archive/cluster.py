@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 from typing import Any, Final
 
 import dask
@@ -76,16 +78,32 @@ def _local_cluster(workers: int | None) -> Iterator[Any]:
     """Start worker processes; a nanny each replaces the ones that die."""
     with dask.config.set(_LOCAL), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")
-        cluster = LocalCluster(
-            n_workers=workers or len(os.sched_getaffinity(0)),
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=_DASHBOARD,
-            silence_logs=logging.CRITICAL,
-        )
+        with _interrupts_blocked():
+            cluster = LocalCluster(
+                n_workers=workers or len(os.sched_getaffinity(0)),
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address=_DASHBOARD,
+                silence_logs=logging.CRITICAL,
+            )
         with cluster:
             yield cluster
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Keep Ctrl-C from whatever is started in here: it is for us, who then end the workers.
+
+    A terminal sends it to every process in the foreground. Threads and processes inherit the
+    block, so the workers that a nanny starts later have it as well.
+    """
+    resource_tracker.ensure_running()  # were it started within, it would lift the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def dashboard_line(client: Client) -> str:

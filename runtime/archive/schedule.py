@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -182,7 +183,9 @@ class _Run:
 
     def leave(self) -> None:
         """Take back what is still out, so that a cluster that lives on is not kept busy."""
-        if self._client.status == "running":
+        if self._client.status != "running":
+            return
+        with suppress(OSError, TimeoutError):  # the cluster may be going away as well
             self._client.cancel([future for future, _, _ in self._out.values()], force=True)
             self._client.unregister_worker_plugin(f"ecg-edge-{self._model.key}")
 

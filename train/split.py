@@ -35,9 +35,9 @@ def grouped_folds(labels: np.ndarray, groups: Sequence[int], folds: int, seed: i
     UsageError
         If there are fewer groups than folds.
     """
-    if len(set(groups)) < folds:
+    if len(set(groups)) < folds or np.bincount(labels).max() < folds:
         raise UsageError(
-            f"{len(set(groups))} groups cannot fill {folds} folds",
+            f"{len(labels)} pages in {len(set(groups))} groups cannot fill {folds} folds",
             "ask for fewer --folds or give more data",
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
@@ -65,11 +65,13 @@ def inner_validation(labels: np.ndarray, groups: np.ndarray, share: float, seed:
     labels, groups
         Of the training part only; the held-out fold is never seen here.
     share
-        Share set aside, about; 0 sets nothing aside.
+        Share set aside, about; 0 sets nothing aside, and so does a training part too small.
     """
     if share <= 0:
         return np.zeros(len(labels), dtype=bool)
-    parts = max(2, round(1 / share))
+    parts = min(max(2, round(1 / share)), len(np.unique(groups)), np.bincount(labels).max())
+    if parts < 2:
+        return np.zeros(len(labels), dtype=bool)
     return grouped_folds(labels, groups.tolist(), parts, seed) == 0
 
 

@@ -119,7 +119,9 @@ def _export_source(
             refusal = "; ".join(judged.failed())
             if not refusal:
                 try:
-                    write_bundle(out, run, source, judged, limits, engines, audit)
+                    rungs = write_bundle(out, run, source, judged, limits, engines, audit)
+                    for rung in rungs:
+                        print(f"  {'any':<15} {rung.line()}")
                 except GateError as fault:
                     refusal = fault.message
                     print(f"  FAILED {refusal}")

@@ -104,20 +104,23 @@ def run(args: argparse.Namespace) -> int:
         pages=args.pages,
         seed=args.seed,
     )
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        results: dict[str, Any] = {"schema": "ecg-edge/reading/1", "about": study.about()}
-        for name in PARTS:
-            if name in chosen:
-                with _timed(name):
-                    results |= study.part(name)
-                _write(args.out, results, args.report)
-    except OSError as error:
-        raise OutputError(
-            f"{args.out} cannot be written ({error})", "name another --out"
-        ) from error
+    _make_folder(args.out)
+    results: dict[str, Any] = {"schema": "ecg-edge/reading/1", "about": study.about()}
+    for name in PARTS:
+        if name in chosen:
+            with _timed(name):
+                results |= study.part(name)
+            _write(args.out, results, args.report)
     print(args.out / "reading.md")
     return int(ExitCode.OK)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "reading.json").touch()
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written ({error})", "name another --out") from error
 
 
 @contextmanager

@@ -26,6 +26,9 @@ __all__ = ["serve", "uvicorn_config"]
 
 _log = logging.getLogger("ecg_edge.serve")
 
+_BACKLOG = 128
+"""Connections that the system holds until they are taken."""
+
 
 def serve(bundle: Bundle, settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT.
@@ -93,7 +96,7 @@ def uvicorn_config(service: Service, settings: Settings) -> uvicorn.Config:
         timeout_graceful_shutdown=int(2 * settings.answer_timeout_s + 5),
         ssl_certfile=settings.certfile,
         ssl_keyfile=settings.keyfile,
-        backlog=128,
+        backlog=_BACKLOG,
     )
 
 
@@ -103,6 +106,7 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((settings.host, settings.port))
+        listening.listen(_BACKLOG)
     except OSError as fault:
         listening.close()
         raise UsageError(

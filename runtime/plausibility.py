@@ -18,16 +18,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from runtime.page import Page
-    from runtime.panel import LeadTrace
+    from runtime.panel import LeadTrace, Panel
 
-__all__ = ["Plausibility", "measure_leads", "sharpness"]
+__all__ = ["Plausibility", "margin_mm", "measure_leads", "sharpness"]
 
 #: Columns that each lead is brought to before leads are compared.
 COLUMNS = 128
 #: Height (mV) from which a column counts as steep: no P or T wave rises so much within 20 ms.
 STEEP_MV = 0.25
 #: Leads that sum to zero, with the sign of each.
-_LAWS = ((("I", 1), ("III", 1), ("II", -1)), (("aVR", 1), ("aVL", 1), ("aVF", 1)))
+_LIMB_LAWS = ((("I", 1), ("III", 1), ("II", -1)), (("aVR", 1), ("aVL", 1), ("aVF", 1)))
+#: The same sums over the chest leads in the places of those: V4 + V5 + V6 hardly cancel, so limb
+#: leads that were taken for chest leads stand out by coming near zero.
+_CHEST_LAWS = ((("V1", 1), ("V3", 1), ("V2", -1)), (("V4", 1), ("V5", 1), ("V6", 1)))
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Plausibility:
     limb_residual : float
         Root mean square of what Einthoven's and Goldberger's sums leave over, divided by that of
         the leads in them; 0 for a perfect reading, about 1 for unrelated curves.
+    chest_residual : float
+        The same sums over the chest leads; near 0 where limb leads were taken for chest leads.
     synchrony : float
         Mean correlation of the steepness of leads that stand in one column, -1 to 1.
     """
@@ -59,6 +64,7 @@ class Plausibility:
     steep: float
     roughness: float
     limb_residual: float
+    chest_residual: float
     synchrony: float
 
 
@@ -87,7 +93,8 @@ def measure_leads(leads: Sequence[LeadTrace]) -> Plausibility:
         amplitude_mv=float(np.median(amplitude)),
         steep=float((activity > STEEP_MV).mean()),
         roughness=float(np.median(np.median(change, axis=1) / amplitude)),
-        limb_residual=_limb_residual({name: curve[0] for name, curve in curves.items()}),
+        limb_residual=_residual({name: curve[0] for name, curve in curves.items()}, _LIMB_LAWS),
+        chest_residual=_residual({name: curve[0] for name, curve in curves.items()}, _CHEST_LAWS),
         synchrony=_synchrony(leads, activity),
     )
 
@@ -104,9 +111,11 @@ def _resampled(lead: LeadTrace) -> tuple[NDArray[np.float32], NDArray[np.float32
     return (centre - np.median(centre)).astype(np.float32), height.astype(np.float32)
 
 
-def _limb_residual(curves: dict[str, NDArray[np.float32]]) -> float:
+def _residual(
+    curves: dict[str, NDArray[np.float32]], laws: tuple[tuple[tuple[str, int], ...], ...]
+) -> float:
     left_over = within = 0.0
-    for law in _LAWS:
+    for law in laws:
         if all(name in curves for name, _ in law):
             total = np.sum([sign * curves[name] for name, sign in law], axis=0)
             total -= np.median(total)
@@ -125,6 +134,22 @@ def _synchrony(leads: Sequence[LeadTrace], activity: NDArray[np.float32]) -> flo
             table = np.corrcoef(rows)
             values.append((table.sum() - len(rows)) / (len(rows) * (len(rows) - 1)))
     return float(np.mean(values)) if values else 0.0
+
+
+def margin_mm(page: Page, panel: Panel) -> float:
+    """Return how far the leads end from the left and right edge of the picture, mm; the smaller.
+
+    Parameters
+    ----------
+    page : Page
+    panel : Panel
+        With leads and a scale.
+    """
+    corners = np.concatenate([lead.box for lead in panel.leads])
+    along = 0 if panel.rotation in (0, 180) else 1
+    end = page.original_size[along]
+    gap = min(float(corners[:, along].min()), end - float(corners[:, along].max()))
+    return gap / (panel.px_per_mm or 1.0)
 
 
 def sharpness(page: Page, px_per_mm: float) -> float:

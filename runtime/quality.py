@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runtime.errors import BundleError
+from runtime.labels import LEADS
+from runtime.plausibility import Plausibility, margin_mm, measure_leads, sharpness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,25 +25,60 @@ if TYPE_CHECKING:
 
 __all__ = ["QualityLimits", "check_page", "check_panel", "out_of_distribution"]
 
+_NO_ECG = "no 12-lead ECG was found on this page"
+
 
 @dataclass(frozen=True)
 class QualityLimits:
     """Limits beyond which a page is rejected.
 
+    The defaults were set on ecg5, on drawn pages and on the part ``limits`` of
+    :mod:`train.negatives`; ``python -m train.negatives`` measures them on the part ``measure``.
+
     Attributes
     ----------
-    min_short_side, min_long_side : int
+    min_short_side, min_long_side : float
         Smallest page, original px.
     max_aspect : float
         Longest side over shortest side.
     min_contrast : float
         Grey levels between paper and darkest ink.
+    min_px_per_mm : float
+        Coarsest working picture of the panel, px/mm: below it a small square has one pixel.
+    min_sharpness : float
+        Steepest edges, share of the contrast a mm; see :func:`runtime.plausibility.sharpness`.
+    min_margin_mm : float
+        Paper to be seen left and right of the leads, mm.
+    min_coverage : float
+        Share of the leads' length on which there is a trace.
+    min_amplitude_mv, max_amplitude_mv : float
+        Height of the usual lead, mV.
+    max_steep : float
+        Share of the time in which the trace is steep; an ECG's is steep in the QRS complex only.
+    min_roughness : float
+        A trace that moves less from column to column was ruled, not recorded.
+    max_limb_residual, min_synchrony : float
+        How badly the limb leads may fit each other, and how little the leads of a column may beat
+        together; see :class:`runtime.plausibility.Plausibility`.
+    min_chest_residual : float
+        On pages of six rows: less means that limb leads stand where chest leads should.
     """
 
-    min_short_side: int = 200
-    min_long_side: int = 300
+    min_short_side: float = 200
+    min_long_side: float = 300
     max_aspect: float = 4.0
     min_contrast: float = 40.0
+    min_px_per_mm: float = 1.3
+    min_sharpness: float = 0.7
+    min_margin_mm: float = 1.0
+    min_coverage: float = 0.8
+    min_amplitude_mv: float = 0.1
+    max_amplitude_mv: float = 6.0
+    max_steep: float = 0.45
+    min_roughness: float = 0.004
+    max_limb_residual: float = 0.72
+    min_synchrony: float = 0.35
+    min_chest_residual: float = 0.4
 
     def to_manifest(self) -> dict[str, float]:
         """Return the limits as a JSON object."""
@@ -61,7 +98,7 @@ class QualityLimits:
             if name not in known:
                 raise BundleError(f"unknown quality limit {name!r}", "update ecg-edge")
             if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise BundleError(f"quality limit {name!r} is not a number", "rebuild the bundle")
+                raise BundleError(f"quality limit {name!r} is not a number", "export it again")
         return cls(**values)
 
 
@@ -107,8 +144,37 @@ def check_panel(page: Page, panel: Panel, limits: QualityLimits) -> tuple[str, .
     """
     if panel.layout == "single":
         return ("only one lead was found: give the page with all 12 leads",)
-    if len(panel.leads) < 12:
-        return ("no 12-lead ECG was found on this page: give an ECG page, flat and whole",)
+    if len(panel.leads) < len(LEADS) or not panel.px_per_mm:
+        return (f"{_NO_ECG}: give an ECG page, flat, whole and sharp",)
+    if panel.px_per_mm * page.scale < limits.min_px_per_mm:
+        return ("the ECG is too small on the picture: scan it at 150 dpi, or go closer",)
+    if sharpness(page, panel.px_per_mm) < limits.min_sharpness:
+        return ("the picture is too blurred to read: scan it again, or hold the camera still",)
+    if margin_mm(page, panel) < limits.min_margin_mm:
+        return ("the ECG runs over the edge of the picture: give the whole page with its margins",)
+    return _check_leads(panel, measure_leads(panel.leads), limits)
+
+
+def _check_leads(panel: Panel, found: Plausibility, limits: QualityLimits) -> tuple[str, ...]:
+    """Say why twelve traces are not the leads of one heart."""
+    if found.coverage < limits.min_coverage:
+        return (
+            f"only {found.coverage:.0%} of the traces can be followed: give the page flat, whole "
+            "and sharp",
+        )
+    amplitude_fits = limits.min_amplitude_mv <= found.amplitude_mv <= limits.max_amplitude_mv
+    drawn = found.steep > limits.max_steep or found.roughness < limits.min_roughness
+    if not amplitude_fits or drawn:
+        return (f"{_NO_ECG}: the lines on it are not those of an ECG; give an ECG page",)
+    if (
+        found.limb_residual > limits.max_limb_residual
+        or found.synchrony < limits.min_synchrony
+        or (panel.layout.startswith("6x2") and found.chest_residual < limits.min_chest_residual)
+    ):
+        return (
+            "the traces do not fit together as the 12 leads of one heart: give the whole page, and "
+            "one recording only",
+        )
     return ()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 __all__ = ["photograph_names", "photograph_variant"]
 
@@ -29,9 +29,17 @@ def _files() -> dict[str, Path]:
         if spec is None or spec.origin is None:
             continue
         for path in sorted((Path(spec.origin).parent / folder).iterdir()):
-            if path.suffix.lower() in _ENDINGS:
+            if path.suffix.lower() in _ENDINGS and _is_readable(path):
                 found[f"{package}-{path.stem}"] = path
     return found
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        with Image.open(path):
+            return True
+    except UnidentifiedImageError:  # scikit-image carries TIFFs of a kind that Pillow cannot read
+        return False
 
 
 def photograph_names() -> list[str]:

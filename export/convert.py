@@ -134,6 +134,8 @@ def _run_worker(folder: Path, step: Callable[[str], None]) -> None:
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            # Ctrl-C is for this process, which then ends the worker.
+            start_new_session=True,
         )
         try:
             assert worker.stdout is not None

@@ -339,14 +339,12 @@ def test_ctrl_c_during_a_conversion_leaves_nothing(fake_run: Path, tmp_path: Pat
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not list(temporary.glob("ecg-export-*/job.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert b"interrupted" in errors
-    assert b"Traceback" not in errors
+    assert (process.returncode, errors) == (130, b"ecg-edge: interrupted\n")
     assert list(temporary.iterdir()) == []
     assert not (tmp_path / "models").exists()
 

@@ -129,6 +129,7 @@ def test_same_seed_same_split_and_csv_round_trip(tmp_path: Path) -> None:
             "session_group",
             "near_duplicate_group",
             "fold",
+            "sha256",
         ]
 
 

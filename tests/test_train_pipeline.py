@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from runtime.labels import LABELS
 from train.cli import main
@@ -116,6 +118,36 @@ def test_evaluate_repeats_the_figures_of_the_run(
     metrics = json.loads((run / "metrics.json").read_text())["models"]["decision-tree"]
     assert evaluation["scores"]["accuracy"] == metrics["accuracy"]
     assert evaluation["scores"]["recall"] == metrics["recall"]
+
+
+def test_pages_trained_on_are_judged_by_the_fold_that_held_them_out(
+    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(data / "normal", other / "normal")
+    (other / "normal" / "0.jpg").rename(other / "normal" / "renamed.jpg")
+    with Image.open(data / "covid19" / "0.jpg") as page:
+        (other / "covid19").mkdir()
+        page.resize((page.width // 2, page.height // 2)).save(other / "covid19" / "new.jpg")
+    words = ["evaluate", str(other), "--model", str(run), "--name", "decision-tree"]
+    assert main(words) == 0
+    assert (
+        f"{PAGES_A_CLASS} pages by held-out folds, 1 by the final model" in capsys.readouterr().out
+    )
+
+
+def test_selection_leaves_classes_and_layouts_out(data: Path) -> None:
+    from runtime.errors import NoInputError
+    from train.config import Selection
+    from train.dataset import load
+    from train.pipeline import selected
+
+    dataset = load(data)
+    kept = selected(dataset, Selection(leave_out=("covid19",)))
+    assert {s.label for s in kept.samples} == set(LABELS) - {"covid19"}
+    assert len(kept.groups) == len(kept.samples)
+    with pytest.raises(NoInputError, match="select"):
+        selected(dataset, Selection(layouts=("12x1",)))
 
 
 def test_audit_names_what_gives_the_class_away(data: Path, tmp_path: Path) -> None:

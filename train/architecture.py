@@ -53,6 +53,7 @@ class Architecture:
     column_stride: int
     blocks: tuple[Block, ...]
     separate_leads: bool = False
+    column_pooling: bool = True
     context: int = 0
     dropout: float = 0.3
 

@@ -21,6 +21,22 @@ NETWORKS = {"cnn": "tiny", "cnn-accurate": "accurate"}
 
 
 @dataclass(frozen=True)
+class Selection:
+    """Which pages of the data set are used; all of them unless told otherwise.
+
+    Attributes
+    ----------
+    layouts
+        Layouts as the manifest names them; empty: all.
+    leave_out
+        Label ids left out.
+    """
+
+    layouts: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Settings of a run.
 
@@ -38,6 +54,8 @@ class TrainConfig:
         Pages a class in calibration.csv.
     tutorial_baselines
         Whether the classical models are measured on whole-page pixels too.
+    select
+        Which pages are used.
     fit
         How the small network is fitted.
     fit_accurate
@@ -50,6 +68,7 @@ class TrainConfig:
     processes: int = 2
     calibration_per_class: int = 40
     tutorial_baselines: bool = True
+    select: Selection = field(default_factory=Selection)
     fit: FitOptions = field(default_factory=FitOptions)
     fit_accurate: FitOptions = field(default_factory=FitOptions)
 

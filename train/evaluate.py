@@ -22,6 +22,7 @@ from runtime.labels import CRITICAL_LABELS, LABELS
 from train.progress import bar, say
 from train.run_folder import RunFolder, machine, package_versions, read_oof, read_run, write_json
 from train.scores import Estimate, auroc, bootstrap, proportion, score
+from train.split import read_splits
 
 SCHEMA = "ecg-edge/evaluation/1"
 
@@ -139,7 +140,10 @@ def thresholds_of(decision: dict[str, Any]) -> dict[str, float]:
 
 
 def judge_run(data: Path, root: Path, name: str) -> Judged:
-    """Judge a RUN: on its own data by the held-out folds, on other data by the final model.
+    """Judge a RUN: its own pages by the fold that held them out, others by the final model.
+
+    Pages are recognised by the hash of their file, so that none is ever judged by a model that
+    was trained on it.
 
     Raises
     ------
@@ -154,18 +158,21 @@ def judge_run(data: Path, root: Path, name: str) -> Judged:
     run = read_run(root)
     if name not in run["models"]:
         raise UsageError(f"{root} has no model {name!r}", f"it has {', '.join(run['models'])}")
-    entry, folder = run["models"][name], RunFolder(root)
+    entry = run["models"][name]
     dataset = load(data, lambda items: bar(items, "checking files"))
-    own = dataset.sha256 == run["data"]["sha256"]
-    preprocess = Preprocess.from_manifest(run["preprocess"])
-    file = folder.tensors if own else root / "evaluated" / dataset.sha256[:16] / "tensors.npz"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    pages = tensors.load(dataset, preprocess, file)
-    if own:
-        oof = read_oof(root / entry["oof"])
-        p = calibrated_oof(entry, oof.probabilities)
-    else:
-        p = predict(root, entry, pages.values)
+    folder = RunFolder(root)
+    row_of = {row.sha256: i for i, row in enumerate(read_splits(folder.splits))}
+    rows = np.array([row_of.get(sample.sha256, -1) for sample in dataset.samples])
+    known = rows >= 0
+    file = folder.tensors
+    if dataset.sha256 != run["data"]["sha256"]:
+        file = root / "evaluated" / dataset.sha256[:16] / "tensors.npz"
+        file.parent.mkdir(parents=True, exist_ok=True)
+    pages = tensors.load(dataset, Preprocess.from_manifest(run["preprocess"]), file)
+    p = np.zeros((len(rows), len(LABELS)))
+    p[known] = calibrated_oof(entry, read_oof(root / entry["oof"]).probabilities)[rows[known]]
+    if not known.all():
+        p[~known] = predict(root, entry, pages.values[~known])
     return Judged(
         dataset.labels,
         np.array(dataset.groups),
@@ -173,7 +180,7 @@ def judge_run(data: Path, root: Path, name: str) -> Judged:
         p,
         np.ones(len(p), dtype=bool),
         thresholds_of(entry["decision"]),
-        f"{name}, " + ("held-out folds" if own else "final model on other data"),
+        f"{name}: {known.sum()} pages by held-out folds, {(~known).sum()} by the final model",
     )
 
 

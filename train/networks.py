@@ -135,7 +135,7 @@ def train_network(
     write_history(folder.model(name) / "history.csv", [*fits, final])
     saving = SaveJob(
         NETWORKS[name],
-        tuple(data.values.shape[1:]),
+        (data.values.shape[1], data.values.shape[2]),
         calibration.temperature,
         tuple(job.work / "best.weights.h5" for job in [*jobs, last]),
         tuple(model_files(folder, name, config.folds)),
@@ -252,7 +252,7 @@ class SaveJob:
     """
 
     architecture: str
-    shape: tuple[int, ...]
+    shape: tuple[int, int]
     temperature: float
     weights: tuple[Path, ...]
     files: tuple[Path, ...]

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from runtime.errors import NoInputError
 from runtime.labels import LABELS
 from train import tensors
 from train.baselines import BASELINES, TUTORIAL, Baseline, probabilities, save
 from train.calibrate import Calibration, calibrate, log_probabilities
-from train.config import NETWORKS, TrainConfig
+from train.config import NETWORKS, Selection, TrainConfig
 from train.dataset import Dataset, load
 from train.networks import NetworkResult, TrainingData, train_network
 from train.progress import bar, say
@@ -54,7 +55,7 @@ def train(data: Path, out: Path, config: TrainConfig) -> RunFolder:
 
     folder = RunFolder(out)
     folder.create()
-    dataset = load(data, lambda items: bar(items, "checking files"))
+    dataset = selected(load(data, lambda items: bar(items, "checking files")), config.select)
     say(f"{len(dataset.samples)} pages in {len(set(dataset.groups))} groups")
     folds = grouped_folds(dataset.labels, dataset.groups, config.folds, config.seed)
     write_splits(folder.splits, split_rows(dataset, folds))
@@ -75,6 +76,25 @@ def train(data: Path, out: Path, config: TrainConfig) -> RunFolder:
 
     write_report(folder, dataset, pages, training)
     return folder
+
+
+def selected(dataset: Dataset, select: Selection) -> Dataset:
+    """Return the part of a data set that is asked for.
+
+    Raises
+    ------
+    NoInputError
+        If nothing is left.
+    """
+    kept = [
+        i
+        for i, sample in enumerate(dataset.samples)
+        if sample.label not in select.leave_out
+        and (not select.layouts or sample.layout in select.layouts)
+    ]
+    if not kept:
+        raise NoInputError("no page fits [select] of the settings", "check layouts and leave_out")
+    return dataset.subset(kept)
 
 
 def write_calibration(folder: RunFolder, dataset: Dataset, config: TrainConfig) -> None:

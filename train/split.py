@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +13,19 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from runtime.errors import UsageError
 from train.dataset import Dataset
 
-COLUMNS = ("path", "class", "session_group", "near_duplicate_group", "fold")
+COLUMNS = ("path", "class", "session_group", "near_duplicate_group", "fold", "sha256")
 
 
 @dataclass(frozen=True)
 class SplitRow:
-    """One line of splits.csv; ``fold`` is the fold in which the page is held out."""
+    """One line of splits.csv; ``fold`` is the one that holds the page out."""
 
     path: str
     label: str
     session_group: str
     near_duplicate_group: str
     fold: int
+    sha256: str
 
 
 def grouped_folds(labels: np.ndarray, groups: Sequence[int], folds: int, seed: int) -> np.ndarray:
@@ -84,6 +85,7 @@ def split_rows(dataset: Dataset, folds: np.ndarray) -> list[SplitRow]:
             sample.session_group or f"g{group}",
             sample.near_duplicate_group or f"g{group}",
             int(fold),
+            sample.sha256,
         )
         for sample, group, fold in zip(dataset.samples, dataset.groups, folds, strict=True)
     ]
@@ -95,9 +97,7 @@ def write_splits(path: Path, rows: Sequence[SplitRow]) -> None:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         for row in rows:
-            writer.writerow(
-                [row.path, row.label, row.session_group, row.near_duplicate_group, row.fold]
-            )
+            writer.writerow(astuple(row))
 
 
 def read_splits(path: Path) -> list[SplitRow]:
@@ -110,6 +110,7 @@ def read_splits(path: Path) -> list[SplitRow]:
                 row["session_group"],
                 row["near_duplicate_group"],
                 int(row["fold"]),
+                row["sha256"],
             )
             for row in csv.DictReader(stream)
         ]

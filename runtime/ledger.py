@@ -30,6 +30,10 @@ _APPLICATION: Final = 0x45434745
 _LOCK_WAIT_S: Final = 5.0
 """A process that was just killed gives its lock back well within this time."""
 
+_JOURNAL_PAGES: Final = 64
+"""Pages (of 4 kB) in the journal before they are copied into the file: by default 1,000, and
+4 MB are much on a small disk that is nearly full."""
+
 _TABLES: Final = """
 CREATE TABLE answered (
     name BLOB PRIMARY KEY,      -- path below the watched folder, as the file system has it
@@ -215,6 +219,7 @@ def _prepare(path: Path, database: sqlite3.Connection) -> None:
     # Exclusive: one watch at a time, and no shared memory, which network shares do not have.
     database.execute("PRAGMA locking_mode = EXCLUSIVE")
     database.execute("PRAGMA journal_mode = WAL")
+    database.execute(f"PRAGMA wal_autocheckpoint = {_JOURNAL_PAGES}")
     database.execute("PRAGMA synchronous = FULL")
     with database:
         database.execute("BEGIN IMMEDIATE")

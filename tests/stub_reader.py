@@ -10,13 +10,15 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from runtime.errors import PageError
 from runtime.inputs import Input, read_input
-from runtime.prediction import ModelIdentity, Prediction
+from runtime.prediction import Evidence, ModelIdentity, Prediction
 
 _PAGE = re.compile(rb"STUB (\d+) (\w+) .* END", re.DOTALL)
+_EVIDENCE = Evidence(None, None, None)
 KILLER = b"STUB killer END"
 """Takes the process down, as a picture that hits a fault of the decoder would."""
 
@@ -52,7 +54,8 @@ class StubReader:
             yield self._prediction(shown, 1, sha256, "error", None, ("not a page",))
             return
         for number in range(1, int(match[1]) + 1):
-            yield self._prediction(shown, number, sha256, "ok", match[2].decode(), ())
+            answer = self._prediction(shown, number, sha256, "ok", match[2].decode(), ())
+            yield replace(answer, evidence=_EVIDENCE) if keep_evidence else answer
 
     def _prediction(self, source, page, sha256, status, label, reasons) -> Prediction:
         confidence = None if label is None else 0.9

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runtime.audit_log import KEPT_FILES, AuditLog
+from runtime.audit_log import KEPT_FILES, MAX_BYTES, AuditLog
 from runtime.errors import OutputError
 
 
@@ -45,6 +45,12 @@ def test_line_says_what_was_answered_with_which_model_and_names_nobody(tmp_path:
     assert line["flags"] == ["myocardial_infarction"]
     assert line["time"].endswith("Z")
     assert "Doe" not in (tmp_path / "audit.jsonl").read_text()
+
+
+def test_a_file_holds_about_as_many_answers_as_the_manual_says(tmp_path: Path) -> None:
+    with AuditLog(tmp_path / "audit.jsonl", "watch") as log:
+        log.write(record() | {"model": record()["model"] | {"precision": "int8"}})
+    assert 18_000 < MAX_BYTES / (tmp_path / "audit.jsonl").stat().st_size < 26_000
 
 
 def test_only_owner_and_group_may_read_it(tmp_path: Path) -> None:

@@ -147,3 +147,9 @@ def test_damage_met_on_the_way_has_an_error_of_its_own(tmp_path: Path) -> None:
 def test_folder_that_is_not_there_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="ledger cannot be written"):
         Ledger.open(tmp_path / "none" / "l.sqlite")
+
+
+def test_journal_stays_small(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
+        _commit_many(ledger)
+        assert (tmp_path / "l.sqlite-wal").stat().st_size < 1_000_000

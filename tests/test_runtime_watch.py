@@ -227,6 +227,16 @@ def test_longest_possible_name_is_answered(ward: Ward) -> None:
     assert {ward.record(name)["source"] for name in ward.answers()} == set(names)
 
 
+def test_name_that_is_no_text_is_answered(ward: Ward, caplog) -> None:
+    name = os.fsdecode(b"J\xf6rg\n\x1b[31m.jpg")
+    put(ward.inbox, name, stub_page())
+    with caplog.at_level(logging.DEBUG):
+        ward.settle()
+    assert ward.record(f"{name}.ecg.json")["source"] == name
+    assert "\x1b" not in caplog.text
+    assert name not in caplog.text
+
+
 def put_whole(path: Path) -> None:
     path.write_bytes(stub_page())
 
@@ -323,6 +333,37 @@ def test_pages_left_by_an_end_before_tidying_are_removed(ward: Ward) -> None:
     ward.start()
     ward.settle()
     assert ward.answers() == ["a.pdf.ecg.json"]
+
+
+# -- drawings -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_drawings_come_and_go_with_their_answers(tmp_path: Path, monkeypatch, beside: bool) -> None:
+    from PIL import Image
+
+    monkeypatch.setattr("runtime.explain.draw", lambda prediction: Image.new("L", (8, 8)))
+    pictures = tmp_path / ("out" if beside else "pictures")
+    ward = Ward(tmp_path, explain=pictures)
+    put(ward.inbox, "sub/a.pdf", stub_page(pages=2))
+    ward.settle()
+    drawn = sorted(str(path.relative_to(pictures)) for path in pictures.rglob("*.png"))
+    assert drawn == ["sub/a.pdf.ecg.png", "sub/a.pdf.page-2.ecg.png"]
+    put(ward.inbox, "sub/a.pdf", b"bad")
+    ward.settle()
+    assert list(pictures.rglob("*.png")) == []
+    assert ward.answers() == ["sub/a.pdf.ecg.json"]
+
+
+def test_drawing_that_fails_does_not_cost_the_answer(tmp_path: Path, monkeypatch) -> None:
+    def fails(prediction):
+        raise ValueError("no panel")
+
+    monkeypatch.setattr("runtime.explain.draw", fails)
+    ward = Ward(tmp_path, explain=tmp_path / "out")
+    put(ward.inbox, "a.jpg", stub_page())
+    ward.settle()
+    assert ward.answers() == ["a.jpg.ecg.json"]
 
 
 # -- moving ---------------------------------------------------------------------------------------

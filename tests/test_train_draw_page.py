@@ -180,3 +180,11 @@ def test_ink_of_an_upright_line_has_width_and_length() -> None:
     cover = np.asarray(ink.mask(smooth=True)).astype(float) / 255
     assert cover[40].sum() == pytest.approx(3.0, abs=0.1)
     assert cover[:, 50].sum() == pytest.approx(63.0, abs=1.0)
+
+
+def test_page_of_no_named_style_is_never_quite_like_another_cart(recording: Recording) -> None:
+    pages = [draw_page(recording, None, seed) for seed in range(12)]
+    papers = {page.getpixel((1, 1)) for page, _ in pages}
+    assert len(papers) > 9
+    assert {truth.style for _, truth in pages} <= set(STYLES)
+    assert len({truth.style for _, truth in pages}) > 3

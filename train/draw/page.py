@@ -14,7 +14,7 @@ from runtime.labels import LABELS
 from train.draw.capture import Fax, Photo, Scan, capture_page, random_capture
 from train.draw.paper import draw_paper
 from train.draw.recording import Recording
-from train.draw.style import STYLES, PageStyle
+from train.draw.style import STYLES, PageStyle, varied
 from train.draw.truth import Truth
 
 __all__ = ["draw_page", "encode_page"]
@@ -44,7 +44,8 @@ def draw_page(
     signal : Recording or ndarray of float32, shape [12, n]
         A recording, or millivolts at 500 Hz.
     style : str, PageStyle or None
-        A name in ``STYLES``, a style of your own, or None to draw one from the seed.
+        A name in ``STYLES``, a style of your own, or None to draw one from the seed and vary its
+        pen, paper, grid and lettering, so that no two carts are the same.
     seed : int
         The same arguments and seed give the same picture, byte for byte.
     capture : str, Scan, Fax or Photo
@@ -65,7 +66,8 @@ def draw_page(
     """
     recording = signal if isinstance(signal, Recording) else Recording(np.asarray(signal), "array")
     if style is None:
-        style = str(np.random.default_rng([seed, _STYLE_DRAW]).choice(list(STYLES)))
+        style_rng = np.random.default_rng([seed, _STYLE_DRAW])
+        style = varied(STYLES[str(style_rng.choice(list(STYLES)))], style_rng)
     chosen = STYLES[style] if isinstance(style, str) else style
     chosen = replace(
         chosen,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-__all__ = ["STYLES", "PageStyle"]
+import numpy as np
+
+__all__ = ["STYLES", "PageStyle", "varied"]
 
 Colour = tuple[int, int, int]
 Rect = tuple[float, float, float, float]
@@ -184,3 +186,47 @@ STYLES: Final[dict[str, PageStyle]] = {
     )
 }  # fmt: skip
 """Every style by name. The first four are look-alikes of ecg5's pages (data/README.md)."""
+
+
+def varied(style: PageStyle, rng: np.random.Generator) -> PageStyle:
+    """Draw another cart of the same kind: worn pen, other paper, paler or darker grid, other font.
+
+    Parameters
+    ----------
+    style : PageStyle
+        The kind; sheet, panel, scale and layouts stay.
+    rng : numpy Generator
+        Source of chance.
+
+    Returns
+    -------
+    PageStyle
+        Under the same name.
+    """
+    shade = rng.uniform(0.93, 1.0) * rng.uniform(0.985, 1.0, 3)
+    paper = np.minimum(255, np.array(style.paper) * shade)
+    fade = rng.uniform(-0.25, 0.45)
+    fonts: tuple[Literal["serif", "sans", "mono", "stick"], ...] = (
+        "serif",
+        "sans",
+        "mono",
+        "stick",
+    )
+    separators: tuple[Literal["none", "tick", "full"], ...] = ("none", "tick", "full")
+    other = rng.random() < 0.3
+    return replace(
+        style,
+        paper=_colour(paper),
+        grid_fine=_colour(paper + (1 - fade) * (np.array(style.grid_fine) - style.paper)),
+        grid_bold=_colour(paper + (1 - fade) * (np.array(style.grid_bold) - style.paper)),
+        line_mm=style.line_mm * float(rng.uniform(0.8, 1.3)),
+        font=fonts[int(rng.integers(4))] if other else style.font,
+        separator=separators[int(rng.integers(3))] if other else style.separator,
+        label_mm=style.label_mm * float(rng.uniform(0.85, 1.2)),
+        label_rise_mm=style.label_rise_mm * float(rng.uniform(0.8, 1.3)),
+    )
+
+
+def _colour(values: np.ndarray) -> Colour:
+    red, green, blue = (int(v) for v in np.clip(np.rint(values), 0, 255))
+    return red, green, blue

@@ -198,6 +198,7 @@ def test_the_answer_prints_on_one_sheet_with_its_intended_use(page: Page, shots:
     assert "Active myocardial infarction" in text
     assert INTENDED_USE.split(";")[0] in text
     assert "Choose a file" not in text
+    assert "Read and confirmed by" in text
 
 
 def test_the_history_is_kept_in_memory_only(page: Page) -> None:

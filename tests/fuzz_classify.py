@@ -126,6 +126,18 @@ def mend_png(data: bytearray) -> None:
         at += 12 + size
 
 
+def spoil_inside(data: bytes, rng: np.random.Generator) -> bytes:
+    """Spoil what a PNG packs, before it is packed: its pixels then reach the filters of PNG."""
+    at = data.index(b"IDAT")
+    (size,) = struct.unpack_from(">I", data, at - 4)
+    lines = bytearray(zlib.decompress(data[at + 4 : at + 4 + size]))
+    MUTATIONS[int(rng.integers(len(MUTATIONS) - 2))](lines, rng, [bytes(lines)])
+    packed = zlib.compress(lines, 1)
+    chunk = b"IDAT" + packed
+    mended = struct.pack(">I", len(packed)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return data[: at - 4] + mended + data[at + 8 + size :]
+
+
 def odd_picture(rng: np.random.Generator) -> bytes:
     """Draw a valid picture that no cart prints: turned, cut, stretched, inverted, noisy."""
     image = ecg_page(460).convert("L")
@@ -161,9 +173,11 @@ def make_input(seed: int, number: int, files: dict[str, bytes]) -> tuple[str, by
     if pick >= len(names):
         return "odd-picture", odd_picture(rng)
     name = names[pick]
+    if name.startswith("png") and rng.random() < 0.4:
+        return name, spoil_inside(files[name], rng)
     data = bytearray(files[name])
     family = [files[n] for n in names if n.split("-")[0] == name.split("-")[0]]
-    for _ in range(int(rng.geometric(0.4))):
+    for _ in range(int(rng.geometric(0.6))):
         MUTATIONS[int(rng.integers(len(MUTATIONS)))](data, rng, family)
     if name.startswith("png") and rng.random() < 0.7:
         mend_png(data)
@@ -255,7 +269,9 @@ def work(progress: mmap.mmap, results: int, seed: int, first: int, last: int) ->
 
 
 def _peak_rss_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Return the peak of this process and of the largest PDF worker it started, together."""
+    parts = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(resource.getrusage(part).ru_maxrss for part in parts) / 1024
 
 
 class Run:

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["RUINED"]
 
 
-def _page(rng: np.random.Generator) -> tuple[Image.Image, Truth]:
+def _page(
+    rng: np.random.Generator, unlike: tuple[str, ...] = ("single",)
+) -> tuple[Image.Image, Truth]:
     style = STYLES[str(rng.choice(sorted(STYLES)))]
-    layout = str(rng.choice([name for name in style.layouts if name != "single"]))
+    layout = str(rng.choice([name for name in style.layouts if name not in unlike]))
     seed = int(rng.integers(0, 2**31))
     return draw_paper(random_recording(rng), style, layout=layout, seed=seed)
 
@@ -54,7 +56,8 @@ def bleached(rng: np.random.Generator) -> Image.Image:
 
 def _cut(rng: np.random.Generator, sides: tuple[float, float, float, float]) -> Image.Image:
     """Cut the page so that these shares of the panel are lost: left, top, right, bottom."""
-    page, truth = _page(rng)
+    # Without its lower half, 3x4+3 still shows all twelve leads.
+    page, truth = _page(rng, ("single", "3x4+3") if sides[3] else ("single",))
     (x0, y0), (x1, y1) = truth.panel[0], truth.panel[2]
     left, top, right, bottom = sides
     return page.crop(

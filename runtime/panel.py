@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from runtime.ink import darkness_of
 from runtime.layout import ARRANGEMENTS, LAYOUTS
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
     from runtime.page import Page
 
 __all__ = ["LAYOUTS", "LeadTrace", "Panel", "find_panel"]
+
+
+#: Pictures are enlarged by the whole number that brings their longest side nearest to this (px).
+ENLARGED_SIDE = 1100
+#: Pictures with a side below this (px) cannot hold rows of leads and stay as they are.
+SMALLEST_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,8 @@ def find_panel(page: Page) -> Panel:
     Panel
         Always; where nothing is found, with layout ``"unknown"``, no leads and the reason.
     """
-    darkness = darkness_of(page.grey)
+    grey, zoom = _enlarged(page.grey)
+    darkness = darkness_of(grey)
     reading, to_upright = _read(darkness)
     if reading is None:
         height, width = page.grey.shape
@@ -76,7 +85,7 @@ def find_panel(page: Page) -> Panel:
         reasons: tuple[str, ...] = ("no ECG trace found",)
         return Panel(whole.astype(np.float32), 0, 0.0, "unknown", None, "assumed", (), reasons)
     reasons = () if reading.layout in ARRANGEMENTS else ("layout not recognised",)
-    to_page = np.diag([1.0, 1.0, page.scale]) @ np.linalg.inv(to_upright)
+    to_page = np.diag([1.0, 1.0, page.scale * zoom]) @ np.linalg.inv(to_upright)
     area = reading.area
     corners = [
         [area.left, area.top],
@@ -101,6 +110,17 @@ def find_panel(page: Page) -> Panel:
         ),
         reasons=reasons,
     )
+
+
+def _enlarged(grey: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    """Enlarge a small picture, so that lines are followed between its pixels; returns the factor."""
+    height, width = grey.shape
+    zoom = math.ceil(ENLARGED_SIDE / max(height, width) - 0.5)
+    if zoom <= 1 or min(height, width) < SMALLEST_SIDE:
+        return grey, 1.0
+    picture = Image.fromarray(grey)
+    large = picture.resize((width * zoom, height * zoom), Image.Resampling.BICUBIC)
+    return np.asarray(large), float(zoom)
 
 
 def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float64]]:

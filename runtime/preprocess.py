@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +25,11 @@ CANONICAL = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF",
 """Where each lead stands in the tensor."""
 
 KIND = "lead-cells"
-VERSION = 1
+VERSION = 2
 #: Samples of the trace taken across one column of the tensor.
-SUBSAMPLES = 4
+SUBSAMPLES = 2
+#: Beyond its first and last column a trace is drawn on over this time, s.
+EDGE_S = 0.02
 #: Longest gap in a trace that is drawn across, s; longer ones stay empty.
 MAX_GAP_S = 0.3
 
@@ -51,6 +54,9 @@ class Preprocess:
         Column k of the arrangement begins k times this after the start of the recording, s.
     line_mv : float
         Width of the redrawn line, mV.
+    bandwidth_hz : float
+        The signal is low-passed at this frequency before it is drawn, Hz: carts differ in their own
+        filters (25 to 150 Hz on the pages of ecg5), and what they let through names the cart.
     """
 
     version: int = VERSION
@@ -60,7 +66,8 @@ class Preprocess:
     span_mv: float = 3.2
     cell_seconds: float = 2.4
     column_seconds: float = 2.5
-    line_mv: float = 0.06
+    line_mv: float = 0.08
+    bandwidth_hz: float = 25.0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -112,6 +119,7 @@ class Preprocess:
             and 0 < made.cell_seconds <= 60
             and 0 < made.column_seconds <= 60
             and 0 < made.line_mv <= 10
+            and 1 <= made.bandwidth_hz <= 1000
         ):
             raise BundleError("a preprocessing size in the manifest is out of range")
         return made
@@ -129,69 +137,78 @@ class Preprocess:
             0 = paper, 1 = trace; C-contiguous. A missing lead leaves its cell empty.
         """
         by_name = {lead.name: lead for lead in panel.leads}
-        out = np.zeros(self.shape, dtype=np.float32)
-        for row, names in enumerate(CANONICAL):
-            for column, name in enumerate(names):
-                lead = by_name.get(name)
-                if lead is not None:
-                    y, x = row * self.cell_height, column * self.cell_width
-                    out[y : y + self.cell_height, x : x + self.cell_width, 0] = self._cell(
-                        lead, column * self.column_seconds
-                    )
-        return out
+        signals = np.stack(
+            [
+                self._signal(by_name.get(name), column * self.column_seconds)
+                for names in CANONICAL
+                for column, name in enumerate(names)
+            ]
+        )
+        cells = self._draw(signals).reshape(
+            len(CANONICAL), len(CANONICAL[0]), self.cell_height, self.cell_width
+        )
+        return np.ascontiguousarray(cells.transpose(0, 2, 1, 3)).reshape(self.shape)
 
-    def _cell(self, lead: LeadTrace, begin_s: float) -> NDArray[np.float32]:
-        """Draw one lead from `begin_s` seconds on, shape (cell_height, cell_width)."""
-        low, high = self._extents(lead, begin_s)
-        scale = self.cell_height / self.span_mv
-        half = self.line_mv / 2
-        middle = self.cell_height / 2
-        limit = self.span_mv / 2 - half
-        upper = middle - (np.clip(high, -limit, limit) + half) * scale
-        lower = middle - (np.clip(low, -limit, limit) - half) * scale
-        rows = np.arange(self.cell_height, dtype=np.float32)[:, None]
-        cover = np.minimum(rows + 1, lower) - np.maximum(rows, upper)
-        return np.clip(np.nan_to_num(cover, nan=0.0), 0.0, 1.0).astype(np.float32)
+    def _signal(self, lead: LeadTrace | None, begin_s: float) -> NDArray[np.float32]:
+        """Resample a lead from `begin_s` seconds on, low-passed, mV; NaN where there is no trace.
 
-    def _extents(
-        self, lead: LeadTrace, begin_s: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the lowest and highest value in each column of the cell, mV; NaN without trace."""
-        count = len(lead.centre)
-        width = self.cell_width
-        if count < 2:
-            return np.full(width, np.nan), np.full(width, np.nan)
+        Returns
+        -------
+        ndarray of float32, shape (cell_width * SUBSAMPLES + 1,)
+        """
+        count = self.cell_width * SUBSAMPLES + 1
+        nothing = np.full(count, np.nan, dtype=np.float32)
+        if lead is None:
+            return nothing
+        columns = np.flatnonzero(np.isfinite(lead.centre))
+        if columns.size < 2:
+            return nothing
         latest = lead.start_s + lead.seconds - self.cell_seconds
         begin_s = max(lead.start_s, min(begin_s, latest))
-        fine = np.arange(width * SUBSAMPLES + 1) / SUBSAMPLES * (self.cell_seconds / width)
-        place = (begin_s - lead.start_s + fine) / lead.seconds * count - 0.5
-        known = np.isfinite(lead.centre)
-        columns = np.flatnonzero(known)
-        if columns.size < 2:
-            return np.full(width, np.nan), np.full(width, np.nan)
-        top, bottom = _bridged(lead, columns)
-        top = np.interp(place, np.arange(count), top)
-        bottom = np.interp(place, np.arange(count), bottom)
+        step = self.cell_seconds / (self.cell_width * SUBSAMPLES)
+        taps = _low_pass(self.bandwidth_hz, step)
+        margin = len(taps) // 2
+        times = begin_s - lead.start_s + step * np.arange(-margin, count + margin)
+        place = times / lead.seconds * len(lead.centre) - 0.5
+        values = np.interp(place, columns, lead.centre[columns])
+        values = np.convolve(values, taps, mode="valid")
+        place = place[margin : margin + count]
         after = np.clip(np.searchsorted(columns, place), 1, columns.size - 1)
-        gap = (columns[after] - columns[after - 1]) * (lead.seconds / count)
-        outside = (place < columns[0] - 1.5) | (place > columns[-1] + 1.5) | (gap > MAX_GAP_S)
-        top[outside] = np.nan
-        bottom[outside] = np.nan
-        first = np.arange(width) * SUBSAMPLES
-        index = first[:, None] + np.arange(SUBSAMPLES + 1)
-        with np.errstate(invalid="ignore"):
-            return np.fmin.reduce(bottom[index], axis=1), np.fmax.reduce(top[index], axis=1)
+        gap = (columns[after] - columns[after - 1]) * (lead.seconds / len(lead.centre))
+        edge = EDGE_S / lead.seconds * len(lead.centre)
+        missing = (place < columns[0] - edge) | (place > columns[-1] + edge) | (gap > MAX_GAP_S)
+        return np.where(missing, np.nan, values).astype(np.float32)
+
+    def _draw(self, signals: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Draw signals with one pen, shape (n, cell_height, cell_width), 0 to 1.
+
+        The pen covers the path between neighbouring samples and half its width around it.
+        """
+        scale = self.cell_height / self.span_mv
+        half = self.line_mv * scale / 2
+        limit = self.cell_height / 2 - half
+        y = self.cell_height / 2 - np.clip(signals * scale, -limit, limit)
+        upper = np.fmin(y[:, :-1], y[:, 1:]) - half
+        lower = np.fmax(y[:, :-1], y[:, 1:]) + half
+        upper, lower = np.nan_to_num(upper, nan=-1.0), np.nan_to_num(lower, nan=-1.0)
+        rows = np.arange(self.cell_height, dtype=np.float32)[:, None]
+        drawn = np.zeros((len(signals), self.cell_height, self.cell_width), dtype=np.float32)
+        for k in range(SUBSAMPLES):
+            high = np.minimum(rows + 1, lower[:, None, k::SUBSAMPLES])
+            low = np.maximum(rows, upper[:, None, k::SUBSAMPLES])
+            drawn += np.clip(high - low, 0.0, 1.0)
+        return drawn / SUBSAMPLES
 
 
-def _bridged(
-    lead: LeadTrace, known: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return top and bottom with the middle of the line drawn straight across gaps, mV."""
-    columns = np.arange(len(lead.centre))
-    middle = np.interp(columns, known, lead.centre[known])
-    top, bottom = middle.copy(), middle.copy()
-    top[known], bottom[known] = lead.top[known], lead.bottom[known]
-    return top, bottom
+def _low_pass(cutoff_hz: float, step_s: float) -> NDArray[np.float64]:
+    """Return the taps of a low-pass filter (windowed sinc, Hamming), sum 1.
+
+    Source: S. W. Smith, The Scientist and Engineer's Guide to DSP, chapter 16.
+    """
+    reach = max(1, math.ceil(0.8 / (cutoff_hz * step_s)))
+    places = np.arange(-reach, reach + 1)
+    taps = np.sinc(2 * cutoff_hz * step_s * places) * np.hamming(len(places))
+    return np.asarray(taps / taps.sum())
 
 
 def cells_to_page(

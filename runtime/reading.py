@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ from runtime.grid import grid_scale
 from runtime.ink import ink_mask, runs_of
 from runtime.layout import ARRANGEMENTS, choose_layout
 from runtime.rows import find_rows
-from runtime.trace import LeadTrace, follow_rows, lead_of_row, separator_columns
+from runtime.trace import LeadTrace, follow_rows, lead_of_row, separator_columns, thin_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,6 +33,11 @@ PAGE_MM = 290.0
 CONVINCING_FIT = 0.25
 #: Slope of the baselines (px/px) up to which a picture counts as level: 0.2 degrees.
 LEVEL_SLOPE = 0.0035
+#: Rows are up to this much shorter or longer than 250 mm (247.8 to 251.2 mm on the pages of ecg5).
+SHORT_ROW_MM = 3.5
+LONG_ROW_MM = 2.0
+#: A trace begins within this distance (mm) of its calibration pulse.
+PULSE_GAP_MM = 5.0
 #: Numbers of columns of leads that a page may have.
 COLUMNS = (2, 4)
 
@@ -104,10 +109,12 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
     assumed = (rows.right - rows.left) / (ROW_SECONDS * PAPER_SPEED)
     inside = np.s_[int(levels[0]) : int(levels[-1]) + 1, int(rows.left) : int(rows.right)]
     measured = grid_scale(np.where(mask[inside], 0, darkness[inside]), assumed)
-    across, down = (assumed, assumed) if measured is None else measured
+    across, down = measured or (assumed, assumed)
     px_per_mm = float(np.sqrt(across * down))
-    borders, lines = _borders(runs, rows, across)
-    traces = follow_rows(runs.where(~np.isin(runs.x, lines)), rows.baselines, px_per_mm)
+    if measured is not None:
+        rows = _timed(rows, across)
+    borders, lines = _borders(darkness, runs, rows, across)
+    traces = follow_rows(darkness, runs.where(~np.isin(runs.x, lines)), rows.baselines, px_per_mm)
     heights = -(traces.top + traces.bottom)[:, int(rows.left) : int(rows.right)] / 2
     choice = choose_layout(heights)
     leads: list[LeadTrace] = []
@@ -117,16 +124,17 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
         traces = traces.part(choice.first, arrangement.rows)
         columns = arrangement.columns
         edges = borders.get(columns) or list(np.linspace(rows.left, rows.right, columns + 1))
+        line = thin_line(traces)
         for row, names in enumerate(arrangement.leads):
             leads += [
                 lead_of_row(
-                    traces,
+                    line,
                     row,
                     (edges[column], edges[column + 1]),
                     name=name,
                     px_per_mv=down * GAIN,
+                    px_per_s=across * PAPER_SPEED,
                     start_s=column * ROW_SECONDS / columns,
-                    seconds=(edges[column + 1] - edges[column]) / (across * PAPER_SPEED),
                 )
                 for column, name in enumerate(names)
             ]
@@ -144,7 +152,27 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
     )
 
 
-def _borders(runs: Runs, rows: Rows, mm: float) -> tuple[dict[int, list[float]], NDArray[np.int64]]:
+def _timed(rows: Rows, mm: float) -> Rows:
+    """Correct where the traces begin by how long a row of leads is.
+
+    A calibration pulse taken for trace, or a noisy start taken for a pulse, makes the rows longer or
+    shorter than carts print them. After a pulse the beginning is certain; else where they end is
+    seen more clearly.
+    """
+    length = (rows.right - rows.left) / mm
+    usual = ROW_SECONDS * PAPER_SPEED
+    low, high = usual - SHORT_ROW_MM, usual + LONG_ROW_MM
+    if low <= length <= high or not 0.8 * usual < length < 1.2 * usual:
+        return rows
+    if any(0 <= rows.left - pulse.right < PULSE_GAP_MM * mm for pulse in rows.pulses):
+        width = rows.baselines.shape[1]
+        return replace(rows, right=min(float(width), rows.left + usual * mm))
+    return replace(rows, left=max(0.0, rows.right - usual * mm))
+
+
+def _borders(
+    darkness: NDArray[np.uint8], runs: Runs, rows: Rows, mm: float
+) -> tuple[dict[int, list[float]], NDArray[np.int64]]:
     """Find the printed lines between columns of leads.
 
     Returns
@@ -161,14 +189,17 @@ def _borders(runs: Runs, rows: Rows, mm: float) -> tuple[dict[int, list[float]],
     if count < 3:
         return found, covered[0]
     crossed = rows.baselines[: 3 if count < 6 else 6]
+    low, high = int(rows.levels[0]), int(rows.levels[len(crossed) - 1])
     for columns in COLUMNS:
         step = (rows.right - rows.left) / columns
         places = []
         for k in range(1, columns):
             line = separator_columns(runs, crossed, rows.left + k * step, 3.0 * mm)
             if line.size and line[-1] - line[0] < mm:
-                covered.append(np.arange(line[0] - 1, line[-1] + 2))
-                places.append(float(line.mean()) + 0.5)
+                near = np.arange(max(0, line[0] - 1), min(line[-1] + 2, runs.size[0]))
+                covered.append(near)
+                weight = darkness[low:high, near].sum(axis=0, dtype=np.float64)
+                places.append(float((near + 0.5) @ weight / max(float(weight.sum()), 1.0)))
         if len(places) == columns - 1:
             left, right = rows.left, rows.right
             if columns > 2:

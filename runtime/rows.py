@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.ink import Runs
+from runtime.pulse import Pulse, find_pulses
 from runtime.strokes import neighbours, stroke_labels
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ KNOWN_ROWS = (1, 3, 4, 6, 7, 12)
 #: Most peaks of ink that are looked at, and the least share of a page's columns in one.
 MAX_PEAKS = 18
 MIN_SCORE = 0.05
+#: A trace whose line is broken goes on after a gap up to this wide (mm).
+GAP_MM = 2.0
+#: Width (mm) of a pulse's falling stroke, and how far from the traces' ends pulses stand.
+PULSE_STROKE_MM = 0.5
+PULSE_ZONE_MM = 14.0
 #: Rows lie at least this far apart (mm); the closest seen on a real page are 10 mm apart.
 ROW_DISTANCE_MM = 6.0
 #: Strokes narrower than this (mm) are letters or pulses, flatter than `FLAT_MM` printed rules.
@@ -49,18 +55,20 @@ class Rows:
     levels : ndarray of float64, shape (rows,)
         Usual baseline of each row.
     left, right : float
-        Where the traces begin (after a calibration pulse) and end.
+        Where the traces begin and end, calibration pulses left out.
+    pulses : tuple of Pulse
     """
 
     baselines: NDArray[np.float64]
     levels: NDArray[np.float64]
     left: float
     right: float
+    pulses: tuple[Pulse, ...] = ()
 
     def part(self, first: int, count: int) -> Rows:
         """Return `count` rows from row `first` on."""
         chosen = slice(first, first + count)
-        return Rows(self.baselines[chosen], self.levels[chosen], self.left, self.right)
+        return Rows(self.baselines[chosen], self.levels[chosen], self.left, self.right, self.pulses)
 
 
 def find_rows(runs: Runs, mm: float) -> Rows | None:
@@ -95,8 +103,9 @@ def find_rows(runs: Runs, mm: float) -> Rows | None:
         return None
     levels = _levels(long, (np.array(places) + 0.5) * step, 3 * step)
     baselines = _local_baselines(long, levels, mm)
-    left, right = _ends(long, baselines, mm)
-    return Rows(baselines, levels, left, right)
+    pulses = find_pulses(runs, baselines, mm)
+    left, right = _ends(long, runs, baselines, pulses, mm)
+    return Rows(baselines, levels, left, right, pulses)
 
 
 def long_strokes(runs: Runs, mm: float) -> Runs:
@@ -250,26 +259,45 @@ def _local_baselines(runs: Runs, levels: NDArray[np.float64], mm: float) -> NDAr
     return np.stack([np.interp(columns, centres, row) for row in place])
 
 
-def _ends(runs: Runs, baselines: NDArray[np.float64], mm: float) -> tuple[float, float]:
-    """Place the first and the last column of the traces.
-
-    A calibration pulse that touches its trace shows as columns at the left whose baselines are
-    empty in most rows; the trace begins after them.
-    """
+def _ends(
+    long: Runs,
+    runs: Runs,
+    baselines: NDArray[np.float64],
+    pulses: tuple[Pulse, ...],
+    mm: float,
+) -> tuple[float, float]:
+    """Place the first and the last column of the traces, between the calibration pulses."""
     width, _ = runs.size
     count = len(baselines)
+    counts = _rows_at(long, baselines, mm)
+    most = np.flatnonzero(counts >= max(1.0, 0.5 * count))
+    some = np.flatnonzero(counts >= max(1.0, 0.25 * count))
+    if most.size == 0:
+        return 0.0, float(width)
+    first, last = int(most[0]), int(some[-1])
+    # A broken line goes on in shorter strokes.
+    beyond = np.flatnonzero(_rows_at(runs, baselines, mm) >= max(1.0, 0.5 * count))
+    after = np.concatenate([[last], beyond[beyond > last]])
+    breaks = np.flatnonzero(np.diff(after) > GAP_MM * mm)
+    last = int(after[breaks[0]]) if breaks.size else int(after[-1])
+    stroke = max(1, round(PULSE_STROKE_MM * mm))
+    reach = PULSE_ZONE_MM * mm
+    for pulse in pulses:
+        if pulse.right < first + reach:
+            after = most[most >= pulse.right + stroke]
+            first = int(after[0]) if after.size else first
+        elif pulse.left > last - reach:
+            before = some[some < pulse.left - stroke]
+            last = int(before[-1]) if before.size else last
+            break
+    return float(first), float(last + 1)
+
+
+def _rows_at(runs: Runs, baselines: NDArray[np.float64], mm: float) -> NDArray[np.int64]:
+    """Return how many rows have ink near their baseline in each column."""
     y = baselines[:, runs.x]
     at = (runs.top < y + 2.5 * mm) & (runs.bottom > y - 2.5 * mm)
     row, run = np.nonzero(at)
-    hit = np.zeros((count, width), dtype=bool)
+    hit = np.zeros(baselines.shape, dtype=bool)
     hit[row, runs.x[run]] = True
-    counts = hit.sum(axis=0)
-    present = np.flatnonzero(counts >= max(1.0, 0.5 * count))
-    if present.size == 0:
-        return 0.0, float(width)
-    first = int(present[0])
-    last = int(np.flatnonzero(counts >= max(1.0, 0.25 * count))[-1])
-    absent = np.flatnonzero(counts[first : first + int(9 * mm)] <= 0.4 * count)
-    if absent.size and absent[0] < 4 * mm and absent[-1] - absent[0] + 1 <= 1.3 * absent.size:
-        first += int(absent[-1]) + 1
-    return float(first), float(last + 1)
+    return hit.sum(axis=0)

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
     from runtime.ink import Runs
 
-__all__ = ["LeadTrace", "RowTraces", "follow_rows", "lead_of_row", "separator_columns"]
+__all__ = [
+    "BOX_MV",
+    "LeadTrace",
+    "RowTraces",
+    "follow_rows",
+    "lead_of_row",
+    "separator_columns",
+    "thin_line",
+]
 
 #: Voltage from the lower to the upper edge of a lead's box, mV.
 BOX_MV = 3.2
@@ -24,6 +32,9 @@ CONTACT_MM = 1.2
 OWN_MM = 4.0
 #: Columns (mm) on either side from which the direction of a hidden wave is read.
 LOOK_MM = 1.2
+#: Where a steep wave turns within a column, the signal is taken this far from the middle of the
+#: column's ink to its tip: the mean of a triangle.
+TIP_WEIGHT = 1.0
 #: Steps from the baseline over which a wave is followed in strokes that rows share, columns.
 MAX_STEPS = 200
 
@@ -40,12 +51,13 @@ class LeadTrace:
         Corners of the lead's place on the page in ORIGINAL px: top left, top right, bottom right,
         bottom left of the upright page; `BOX_MV` high, the lead's own baseline in the middle.
     centre : ndarray of float32, shape (T,)
-        Middle of the ink in each column, mV above the lead's own baseline; NaN where there is none.
-        Columns are evenly spaced over `seconds`.
+        The signal: mV above the lead's own baseline in each column; NaN where there is no trace. At
+        the tips of steep waves it is the tip, not the middle of the ink. Columns are evenly spaced
+        over `seconds`.
     top, bottom : ndarray of float32, shape (T,)
         Highest and lowest value of the line in each column, mV; the width of the line is taken off.
     start_s : float
-        Time of the first column, seconds after the start of the recording.
+        Time of the first column's left edge, seconds after the start of the recording.
     seconds : float
         Time that the columns span.
     """
@@ -107,7 +119,9 @@ def separator_columns(
     return np.unique(x[crosses]).astype(np.int64)
 
 
-def follow_rows(runs: Runs, baselines: NDArray[np.float64], mm: float) -> RowTraces:
+def follow_rows(
+    darkness: NDArray[np.uint8], runs: Runs, baselines: NDArray[np.float64], mm: float
+) -> RowTraces:
     """Give each row its ink.
 
     A stroke that touches one row's baseline is that row's, wherever its waves go. Where waves of
@@ -117,6 +131,7 @@ def follow_rows(runs: Runs, baselines: NDArray[np.float64], mm: float) -> RowTra
 
     Parameters
     ----------
+    darkness : ndarray of uint8, shape (h, w)
     runs : Runs
         Without the lines between columns.
     baselines : ndarray of float64, shape (rows, w)
@@ -140,14 +155,33 @@ def follow_rows(runs: Runs, baselines: NDArray[np.float64], mm: float) -> RowTra
     own, row = own[order], row[order]
     top = np.full((count, width), np.nan, dtype=np.float32)
     bottom = np.full((count, width), np.nan, dtype=np.float32)
-    top[row, runs.x[own]] = runs.top[own]
-    bottom[row, runs.x[own]] = runs.bottom[own]
+    upper, lower = _edges(darkness, runs)
+    top[row, runs.x[own]] = upper[own]
+    bottom[row, runs.x[own]] = lower[own]
     heights = bottom - top
     finite = heights[np.isfinite(heights)]
     line_width = float(np.percentile(finite, 30)) if finite.size else 1.0
     if bridge.any():
         _divide_bridges(runs, np.flatnonzero(bridge), baselines, top, bottom, line_width, mm)
     return RowTraces(top, bottom, line_width)
+
+
+def _edges(
+    darkness: NDArray[np.uint8], runs: Runs
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Place the edges of the runs between pixels, by how dark the pixels at the edges are."""
+    height = runs.size[1]
+    x, top, bottom = runs.x, runs.top, runs.bottom
+    first, last = darkness[top, x], darkness[bottom - 1, x]
+    second = darkness[np.minimum(top + 1, bottom - 1), x]
+    penult = darkness[np.maximum(bottom - 2, top), x]
+    above = np.where(top > 0, darkness[np.maximum(top - 1, 0), x], 0)
+    below = np.where(bottom < height, darkness[np.minimum(bottom, height - 1), x], 0)
+    full_top = np.maximum(np.maximum(first, second), 1).astype(np.float32)
+    full_bottom = np.maximum(np.maximum(last, penult), 1).astype(np.float32)
+    upper = top + 1 - first / full_top - np.minimum(above / full_top, 1.0)
+    lower = bottom - 1 + last / full_bottom + np.minimum(below / full_bottom, 1.0)
+    return upper.astype(np.float32), lower.astype(np.float32)
 
 
 def _owners(
@@ -250,50 +284,102 @@ def _widest(stretch: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
     return windows.max(axis=2)
 
 
-def lead_of_row(
+def thin_line(
     traces: RowTraces,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Take the pen's width off the rows' ink.
+
+    Parameters
+    ----------
+    traces : RowTraces
+
+    Returns
+    -------
+    top, bottom : ndarray of float32, shape (rows, w)
+        Highest and lowest place of the line's middle in each column, px.
+    signal : ndarray of float32, shape (rows, w)
+        Its most telling place: the tip where a steep wave turns, else the middle.
+    """
+    half = traces.line_width / 2
+    top, bottom = traces.top + half, traces.bottom - half
+    reach = round((traces.line_width - 1.0) / 2)
+    if reach >= 1:
+        top, bottom = -_around(-top, reach), _around(bottom, reach)
+    middle = (top + bottom) / 2
+    thin = top > bottom
+    top, bottom = np.where(thin, middle, top), np.where(thin, middle, bottom)
+    before, after = _shifted(middle, 1), _shifted(middle, -1)
+    beyond = np.fmin(before, after), np.fmax(before, after)
+    with np.errstate(invalid="ignore"):
+        rise, fall = beyond[0] - top, bottom - beyond[1]
+        steep = bottom - top > 0.75
+        turns_up = steep & (rise > 0) & (rise >= fall)
+        turns_down = steep & (fall > 0) & (fall > rise)
+    tip = np.where(turns_up, top, np.where(turns_down, bottom, middle))
+    signal = middle + TIP_WEIGHT * (tip - middle)
+    return top, bottom, signal.astype(np.float32)
+
+
+def _around(values: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
+    """Return the smallest known value within `reach` columns."""
+    best = values
+    for shift in range(1, reach + 1):
+        best = np.fmin(best, np.fmin(_shifted(values, shift), _shifted(values, -shift)))
+    return np.where(np.isnan(values), values, best)
+
+
+def _shifted(values: NDArray[np.float32], by: int) -> NDArray[np.float32]:
+    """Return the values of the column `by` before; NaN beyond the ends."""
+    out = np.full_like(values, np.nan)
+    if by > 0:
+        out[:, by:] = values[:, :-by]
+    else:
+        out[:, :by] = values[:, -by:]
+    return out
+
+
+def lead_of_row(
+    line: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
     row: int,
     span: tuple[float, float],
     *,
     name: str,
     px_per_mv: float,
+    px_per_s: float,
     start_s: float,
-    seconds: float,
 ) -> LeadTrace:
     """Cut one lead out of a row.
 
     Parameters
     ----------
-    traces : RowTraces
+    line : tuple of ndarray
+        As from :func:`thin_line`.
     row : int
     span : tuple of float
-        First and last column of the lead, working px.
-    name, start_s, seconds
-        As in :class:`LeadTrace`.
-    px_per_mv : float
+        Left and right border of the lead, working px.
+    name : str
+    px_per_mv, px_per_s : float
         Working px.
+    start_s : float
+        Time at the left border, s.
 
     Returns
     -------
     LeadTrace
     """
-    first, last = round(span[0]), max(round(span[1]), round(span[0]) + 1)
-    half = traces.line_width / 2
-    top = traces.top[row, first:last] + half
-    bottom = traces.bottom[row, first:last] - half
-    middle = (top + bottom) / 2
-    thin = top > bottom
-    top, bottom = np.where(thin, middle, top), np.where(thin, middle, bottom)
-    finite = middle[np.isfinite(middle)]
+    first = max(0, round(span[0]))
+    last = max(round(span[1]), first + 1)
+    top, bottom, signal = (values[row, first:last] for values in line)
+    finite = signal[np.isfinite(signal)]
     baseline = float(np.median(finite)) if finite.size else 0.0
     high, low = baseline - px_per_mv * BOX_MV / 2, baseline + px_per_mv * BOX_MV / 2
-    box = [[span[0], high], [span[1], high], [span[1], low], [span[0], low]]
+    box = [[first, high], [last, high], [last, low], [first, low]]
     return LeadTrace(
         name=name,
         box=np.array(box, dtype=np.float32),
-        centre=((baseline - middle) / px_per_mv).astype(np.float32),
+        centre=((baseline - signal) / px_per_mv).astype(np.float32),
         top=((baseline - top) / px_per_mv).astype(np.float32),
         bottom=((baseline - bottom) / px_per_mv).astype(np.float32),
-        start_s=start_s,
-        seconds=seconds,
+        start_s=start_s + (first - span[0]) / px_per_s,
+        seconds=(last - first) / px_per_s,
     )

@@ -1,0 +1,105 @@
+"""Finds the calibration pulses beside the traces: where they stand and how high they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from runtime.ink import Runs
+
+__all__ = ["Pulse", "find_pulses"]
+
+#: Heights (mm) that a pulse may have: 1 mV at 5 to 20 mm/mV.
+HEIGHT_MM = (3.5, 23.0)
+#: Widths (mm) that the top of a pulse may have: 0.04 to 0.4 s at 25 mm/s.
+WIDTH_MM = (0.9, 10.0)
+#: Share of the rows that must show a pulse at the same place.
+ROW_SHARE = 0.6
+#: Tops of the rows' pulses lie within this height (mm) of each other, ...
+SPREAD_MM = 1.2
+#: ... and their strokes within this distance (mm) of the tops' ends.
+STROKE_REACH_MM = 0.8
+#: The baseline is empty under a pulse within this distance (mm).
+EMPTY_MM = 1.8
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """A column of calibration pulses, one a row.
+
+    Attributes
+    ----------
+    left, right : int
+        First column of the pulses' tops and the one after their last, px.
+    height : float
+        From the baseline to the middle of the top, px (median of the rows).
+    """
+
+    left: int
+    right: int
+    height: float
+
+
+def find_pulses(runs: Runs, baselines: NDArray[np.float64], mm: float) -> tuple[Pulse, ...]:
+    """Find columns where most rows have a flat top above an empty baseline.
+
+    Parameters
+    ----------
+    runs : Runs
+    baselines : ndarray of float64, shape (rows, w)
+    mm : float
+        Px per mm.
+
+    Returns
+    -------
+    tuple of Pulse
+        From left to right.
+    """
+    count, width = baselines.shape
+    spacing = float(np.diff(baselines, axis=0).mean()) / mm if count > 1 else np.inf
+    low, high = HEIGHT_MM[0] * mm, min(HEIGHT_MM[1], spacing - 2.5) * mm
+    y = baselines[:, runs.x]
+    near = (runs.top < y + EMPTY_MM * mm) & (runs.bottom > y - EMPTY_MM * mm)
+    middle = (runs.top + runs.bottom) / 2
+    thin = runs.bottom - runs.top <= max(2.0, 1.2 * mm)
+    rise = y - middle
+    above = thin & (rise > low) & (rise < high)
+    occupied = np.zeros((count, width), dtype=bool)
+    row, run = np.nonzero(near)
+    occupied[row, runs.x[run]] = True
+    heights = np.zeros((count, width))
+    row, run = np.nonzero(above)
+    heights[row, runs.x[run]] = rise[row, run]
+    tops = (heights > 0) & ~occupied
+    share = tops.mean(axis=0)
+    enough = np.concatenate([[False], share >= ROW_SHARE, [False]])
+    edges = np.flatnonzero(enough[1:] != enough[:-1])
+    found = []
+    for left, right in zip(edges[0::2], edges[1::2], strict=True):
+        if not WIDTH_MM[0] * mm <= right - left <= WIDTH_MM[1] * mm:
+            continue
+        inside = heights[:, left:right]
+        known = inside[inside > 0]
+        height = float(np.median(known))
+        spread = np.percentile(known, 80) - np.percentile(known, 20)
+        if spread < SPREAD_MM * mm and _has_strokes(runs, y, (left, right), height, mm):
+            found.append(Pulse(int(left), int(right), height))
+    return tuple(found)
+
+
+def _has_strokes(
+    runs: Runs, y: NDArray[np.float64], top: tuple[int, int], height: float, mm: float
+) -> bool:
+    """Tell whether most rows have an upright stroke at both ends of a pulse's top."""
+    reach = max(1, round(STROKE_REACH_MM * mm))
+    tall = (runs.top < y - 0.8 * height) & (runs.bottom > y - 0.35 * height)
+    for edge in (top[0] - 0.5, top[1] - 0.5):
+        near = np.abs(runs.x - edge) <= reach
+        if tall[:, near].any(axis=1).mean() < ROW_SHARE:
+            return False
+    return True

@@ -77,7 +77,7 @@ class QualityLimits:
     max_steep: float = 0.45
     min_roughness: float = 0.004
     max_limb_residual: float = 0.72
-    min_synchrony: float = 0.35
+    min_synchrony: float = 0.25
     min_chest_residual: float = 0.4
 
     def to_manifest(self) -> dict[str, float]:

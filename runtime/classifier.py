@@ -18,7 +18,7 @@ from runtime.errors import EcgEdgeError, PageError
 from runtime.inputs import Input, read_input
 from runtime.page import Page, open_document, page_from_image
 from runtime.panel import Panel, find_panel
-from runtime.prediction import Evidence, ModelIdentity, Prediction
+from runtime.prediction import Evidence, ModelIdentity, PictureFacts, Prediction
 from runtime.preprocess import Preprocess
 from runtime.quality import QualityLimits, check_page, check_panel, out_of_distribution
 
@@ -171,6 +171,9 @@ class Classifier:
             model=self.identity,
             reasons=reasons,
             layout=None if panel is None else panel.layout,
+            picture=PictureFacts(
+                page.format, page.original_size, None if panel is None else panel.px_per_mm
+            ),
         )
         kept = Evidence(page, panel, None) if keep_evidence else None
         if panel is not None and tensor is not None:

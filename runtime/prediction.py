@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-__all__ = ["SCHEMA", "Evidence", "ModelIdentity", "Prediction", "Status"]
+__all__ = ["SCHEMA", "Evidence", "ModelIdentity", "PictureFacts", "Prediction", "Status"]
 
 SCHEMA: Final = "ecg-edge/result/1"
 
@@ -65,6 +65,18 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureFacts:
+    """How good a picture a page is; the archive keeps it to see it drift."""
+
+    format: str
+    """What the file is, for example ``JPEG``."""
+    size: tuple[int, int]
+    """Width and height in px of the original."""
+    px_per_mm: float | None
+    """Original px per mm of paper; None where it could not be told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """The answer for one page.
 
@@ -88,6 +100,8 @@ class Prediction:
     layout: str | None = None
     """The page's layout as it was recognised, for example ``3x4+1``."""
     timing_ms: Mapping[str, float] = field(default_factory=dict)
+    picture: PictureFacts | None = None
+    """None where the page could not be decoded; not in the record."""
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
     def to_record(self) -> dict[str, Any]:

@@ -8,12 +8,11 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 from runtime.archive.model import PackedModel
 from runtime.inputs import Input
 from runtime.labels import LABELS
-from runtime.prediction import Evidence, ModelIdentity, Prediction
+from runtime.prediction import ModelIdentity, PictureFacts, Prediction
 
 IDENTITY = ModelIdentity("stub", "1", "00" * 32, "litert", "int8")
 LOADER = "archive_stub:open_stub"
@@ -24,7 +23,7 @@ class Stub:
 
     identity = IDENTITY
 
-    def classify_pages(self, source: Input, *, keep_evidence: bool = False) -> Iterator[Prediction]:
+    def classify_pages(self, source: Input) -> Iterator[Prediction]:
         data = source.data or b""
         sha256 = hashlib.sha256(data).hexdigest()
         if b"poison" in data:
@@ -36,13 +35,11 @@ class Stub:
 
     def _answer(self, source: str, number: int, sha256: str, data: bytes) -> Prediction:
         common = {"source": source, "page": number, "sha256": sha256, "model": IDENTITY}
-        panel = SimpleNamespace(px_per_mm=4.0 + int(sha256[:2], 16) / 256)
-        page = SimpleNamespace(original_size=(1100, 850), format="JPEG")
-        evidence = Evidence(page, panel, None)
+        picture = PictureFacts("JPEG", (1100, 850), 4.0 + int(sha256[:2], 16) / 256)
         if b"broken" in data:
             return Prediction(status="error", reasons=("broken",), **common)
         if b"reject" in data:
-            return Prediction(status="rejected", reasons=("no ECG",), evidence=evidence, **common)
+            return Prediction(status="rejected", reasons=("no ECG",), picture=picture, **common)
         weights = [1 + int(sha256[2 * i : 2 * i + 2], 16) for i in range(len(LABELS))]
         p = {k: w / sum(weights) for k, w in zip(LABELS, weights, strict=True)}
         label = max(p, key=lambda k: p[k])
@@ -54,7 +51,7 @@ class Stub:
             flags=(label,) if label == "myocardial_infarction" else (),
             layout="3x4+1",
             timing_ms={"decode": 1.0, "preprocess": 1.0, "infer": 1.0, "total": 3.0},
-            evidence=evidence,
+            picture=picture,
             **common,
         )
 

@@ -27,7 +27,7 @@ class PageAnswerer(Protocol):
 
     identity: ModelIdentity
 
-    def classify_pages(self, source: Input, *, keep_evidence: bool) -> Iterator[Prediction]:
+    def classify_pages(self, source: Input) -> Iterator[Prediction]:
         """Answer every page of an input; see `runtime.classifier.Classifier`."""
         ...
 

@@ -19,7 +19,7 @@ from runtime.prediction import Prediction
 
 __all__ = ["ROW_SCHEMA", "answer_of", "parquet_bytes", "row_of"]
 
-_ms = ("decode", "panel", "preprocess", "infer", "total")
+_STAGES: Final = ("decode", "preprocess", "infer", "total")
 
 ROW_SCHEMA: Final = pa.schema(
     [
@@ -42,7 +42,7 @@ ROW_SCHEMA: Final = pa.schema(
         ("model_sha256", pa.string()),
         ("engine", pa.string()),
         ("precision", pa.string()),
-        *((f"{stage}_ms", pa.float32()) for stage in _ms),
+        *((f"{stage}_ms", pa.float32()) for stage in _STAGES),
         ("record", pa.string()),
         ("site", pa.string()),
         ("bytes", pa.int64()),
@@ -69,20 +69,17 @@ def answer_of(prediction: Prediction) -> dict[str, Any]:
     row |= {"layout": record.get("layout"), "record": json.dumps(record)}
     row |= {f"model_{key}": model[key] for key in ("name", "version", "sha256")}
     row |= {"engine": model["engine"], "precision": model["precision"]}
-    row |= {f"{stage}_ms": timing.get(stage) for stage in _ms}
+    row |= {f"{stage}_ms": timing.get(stage) for stage in _STAGES}
     return row | _picture(prediction)
 
 
 def _picture(prediction: Prediction) -> dict[str, Any]:
-    """Return what the evidence tells about the quality of the picture."""
-    evidence = prediction.evidence
-    page = evidence.page if evidence is not None else None
-    panel = evidence.panel if evidence is not None else None
-    width, height = page.original_size if page is not None else (None, None)
-    px_per_mm = panel.px_per_mm if panel is not None else None
+    picture = prediction.picture
+    width, height = picture.size if picture is not None else (None, None)
+    px_per_mm = picture.px_per_mm if picture is not None else None
     return {
         "px_per_mm": None if px_per_mm is None else float(px_per_mm),
-        "format": page.format if page is not None else None,
+        "format": None if picture is None else picture.format,
         "width": width,
         "height": height,
     }

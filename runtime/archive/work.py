@@ -65,7 +65,7 @@ def give_up(batch: Batch, model: PackedModel) -> BatchResult:
 
 def answers(classifier: PageAnswerer, file: PageFile, data: bytes) -> list[dict[str, Any]]:
     """Return the answers for every page of a file."""
-    pages = classifier.classify_pages(Input(file.source, data), keep_evidence=True)
+    pages = classifier.classify_pages(Input(file.source, data))
     return [answer_of(prediction) for prediction in pages]
 
 

@@ -101,12 +101,13 @@ def check_places(settings: WatchSettings, audit: Path | None = None) -> None:
     UsageError
         If the folder is a link or no folder, or anything that is written lies inside it.
     NoInputError
-        If the folder is not there.
+        If the folder is not there; one that was watched before is waited for.
     OutputError
         If a folder to write into cannot be made.
     """
     folder = settings.folder
-    _check_folder(folder)
+    if not _is_awaited(settings):
+        _check_folder(folder)
     written = {
         "--out": settings.out,
         "--done": settings.done,
@@ -127,6 +128,12 @@ def check_places(settings: WatchSettings, audit: Path | None = None) -> None:
             _make(path)
 
 
+def _is_awaited(settings: WatchSettings) -> bool:
+    """Tell whether the folder is away but was watched before: a share that is not up yet."""
+    seen = settings.ledger.is_file() and not settings.once
+    return seen and not os.path.lexists(settings.folder)
+
+
 def _check_folder(folder: Path) -> None:
     if folder.is_symlink():
         raise UsageError(f"{folder}: this is a link", "name the folder itself")
@@ -138,9 +145,12 @@ def _check_folder(folder: Path) -> None:
 
 def _is_inside(path: Path, folder: Path) -> bool:
     """Tell whether a path, which need not exist, is a folder or lies in it, links resolved."""
+    resolved = path.resolve()
+    if resolved.is_relative_to(folder.resolve()):
+        return True
     if not folder.exists():
         return False
-    resolved, home = path.resolve(), os.stat(folder)
+    home = os.stat(folder)
     for place in (resolved, *resolved.parents):
         with suppress(OSError):
             if os.path.samestat(os.stat(place), home):

@@ -499,6 +499,22 @@ def test_vanished_folder_is_waited_for_with_one_line_each_way(ward: Ward, caplog
     assert len(caplog.messages) == 2
 
 
+def test_folder_that_was_watched_before_is_waited_for_at_the_start(ward: Ward, caplog) -> None:
+    ward.watcher.close()
+    ward.inbox.rename(ward.root / "away")
+    with caplog.at_level(logging.WARNING):
+        ward.start()
+        ward.look(20)
+        (ward.root / "away").rename(ward.inbox)
+        put(ward.inbox, "a.jpg", stub_page())
+        ward.look(60)
+    assert ward.answers() == ["a.jpg.ecg.json"]
+    assert len(caplog.messages) == 2
+    once = WatchSettings(ward.root / "none", ward.out, ward.settings.ledger, once=True)
+    with pytest.raises(NoInputError):
+        check_places(once)
+
+
 def test_rest_grows_to_a_minute_while_the_folder_is_away(ward: Ward) -> None:
     ward.inbox.rename(ward.root / "away")
     rests = []

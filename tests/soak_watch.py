@@ -282,7 +282,7 @@ def half_written(out: Path) -> list[str]:
 
 def expected_answers(last: dict[str, tuple[str, int]]) -> dict[str, str]:
     """Return name of each answer -> SHA-256 that it must have."""
-    from runtime.answers import answer_name
+    from runtime.watch.answers import answer_name
 
     return {
         answer_name(name, page, "json"): sha256
@@ -541,8 +541,8 @@ UNSHARE = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-r", "-m"]
 
 def looking(files: int) -> tuple[float, float]:
     """Return processor seconds of one look at so many files, and of the first one."""
-    from runtime.arrivals import find_pages
-    from runtime.settle import Settler
+    from runtime.watch.arrivals import find_pages
+    from runtime.watch.settle import Settler
 
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         for number in range(files):

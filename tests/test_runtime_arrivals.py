@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.answers import answer_name
-from runtime.arrivals import find_pages, may_be_page, starts_like_page, take
 from runtime.mounts import file_system, is_network_share, mount_point
+from runtime.watch.answers import answer_name
+from runtime.watch.arrivals import find_pages, may_be_page, starts_like_page, take
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.arrivals import Stamp
 from runtime.errors import OutputError
-from runtime.ledger import Answered, Ledger, LedgerDamagedError
+from runtime.watch.arrivals import Stamp
+from runtime.watch.ledger import Answered, Ledger, LedgerDamagedError
 
 
 def _commit_many(ledger: Ledger, count: int = 300) -> None:
@@ -54,8 +54,8 @@ def test_begun_contents_are_counted_until_they_are_committed(tmp_path: Path) -> 
 
 def test_rows_survive_a_kill(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from runtime.ledger import *;"
-        "from runtime.arrivals import Stamp;"
+        "import os, signal, sys; from pathlib import Path; from runtime.watch.ledger import *;"
+        "from runtime.watch.arrivals import Stamp;"
         "l = Ledger.open(Path(sys.argv[1]));"
         "l.commit('a.jpg', Answered(Stamp(1, 2, 3), 'a' * 64, 1, False));"
         "l.begin('b.jpg', 'b' * 64); os.kill(os.getpid(), signal.SIGKILL)"

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from stub_reader import StubReader, put, stub_page
 
-from runtime import answers, durable, places
 from runtime.audit_log import AuditLog
 from runtime.errors import ExitCode, NoInputError, OutputError, UsageError
-from runtime.places import WatchSettings, check_places
-from runtime.watch import Watcher
+from runtime.watch import answers, durable, places
+from runtime.watch.places import WatchSettings, check_places
+from runtime.watch.watcher import Watcher
 
 
 class Ward:
@@ -624,7 +624,7 @@ def test_file_that_cannot_be_opened_is_reported_once_and_answered_when_it_opens(
 
 
 def test_damaged_ledger_under_way_is_set_aside(ward: Ward, monkeypatch) -> None:
-    from runtime.ledger import Ledger, LedgerDamagedError
+    from runtime.watch.ledger import Ledger, LedgerDamagedError
 
     put(ward.inbox, "a.jpg", stub_page())
 
@@ -687,7 +687,7 @@ def test_link_file_and_missing_folder_are_refused(tmp_path: Path) -> None:
 
 
 def test_second_watch_on_the_same_ledger_is_refused(ward: Ward, monkeypatch) -> None:
-    monkeypatch.setattr("runtime.ledger._LOCK_WAIT_S", 0.01)
+    monkeypatch.setattr("runtime.watch.ledger._LOCK_WAIT_S", 0.01)
     with pytest.raises(OutputError, match="another watch"):
         ward.start()
 
@@ -761,8 +761,8 @@ def test_look_at_a_folder_reads_no_file_that_was_answered(ward: Ward, monkeypatc
     for number in range(20):
         put(ward.inbox, f"{number}.jpg", stub_page(text=str(number)))
     ward.settle()
-    monkeypatch.setattr("runtime.watch.take", _raise(errno.EIO))
-    monkeypatch.setattr("runtime.ledger.Ledger.get", _raise(errno.EIO))
+    monkeypatch.setattr("runtime.watch.watcher.take", _raise(errno.EIO))
+    monkeypatch.setattr("runtime.watch.ledger.Ledger.get", _raise(errno.EIO))
     ward.look(3)
     assert ward.watcher._settler.waiting == 0
 

@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
 
     from runtime.audit_log import AuditLog
     from runtime.mounts import file_system, is_network_share
-    from runtime.places import WatchSettings, check_places
-    from runtime.watch import watch
+    from runtime.watch.places import WatchSettings, check_places
+    from runtime.watch.watcher import watch
 
     out = Path(args.out)
     settings = WatchSettings(

@@ -1,7 +1,7 @@
 """Remembers across restarts which file was answered with which content, in SQLite.
 
 The answers' folder is the truth and the ledger its index: a ledger that is lost or damaged is
-begun anew, and answers that are there already are taken over (`runtime.answers`).
+begun anew, and answers that are there already are taken over (`runtime.watch.answers`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from runtime.arrivals import Stamp
 from runtime.errors import OutputError
+from runtime.watch.arrivals import Stamp
 
 __all__ = ["Answered", "Ledger", "LedgerDamagedError"]
 

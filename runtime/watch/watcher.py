@@ -17,17 +17,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from runtime.answering import Answering, Reader
-from runtime.answers import AnswerFolder
-from runtime.arrivals import Found, Stamp, Taken, find_pages, head_of, starts_like_page, take
 from runtime.audit_log import AuditLog
-from runtime.backoff import LONGEST_S, Troubles
-from runtime.durable import ChangedError, move_durably, return_held
 from runtime.errors import ExitCode, NoInputError, OutputError
 from runtime.inputs import looks_like_page
-from runtime.ledger import Answered, Ledger, LedgerDamagedError, set_aside
 from runtime.mounts import Mount
-from runtime.places import (
+from runtime.supervisor import StopSignal, notify
+from runtime.watch.answering import Answering, Reader
+from runtime.watch.answers import AnswerFolder
+from runtime.watch.arrivals import Found, Stamp, Taken, find_pages, head_of, starts_like_page, take
+from runtime.watch.backoff import LONGEST_S, Troubles
+from runtime.watch.durable import ChangedError, move_durably, return_held
+from runtime.watch.ledger import Answered, Ledger, LedgerDamagedError, set_aside
+from runtime.watch.places import (
     AUDIT,
     FOLDER,
     FULL,
@@ -41,8 +42,7 @@ from runtime.places import (
     in_plain_words,
     reaching,
 )
-from runtime.settle import Settler
-from runtime.supervisor import StopSignal, notify
+from runtime.watch.settle import Settler
 
 __all__ = ["Watcher", "watch"]
 
@@ -68,7 +68,7 @@ def watch(settings: WatchSettings, reader: Reader, audit: AuditLog | None = None
     Parameters
     ----------
     settings : WatchSettings
-        Checked with `runtime.places.check_places`.
+        Checked with `runtime.watch.places.check_places`.
     reader : Reader
         Answers the pages.
     audit : AuditLog or None

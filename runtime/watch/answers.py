@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from runtime.durable import sync_folder, write_durably
 from runtime.mounts import Mount
+from runtime.watch.durable import sync_folder, write_durably
 
 __all__ = ["Answer", "AnswerFolder", "answer_name"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from runtime.arrivals import Found, Stamp
+from runtime.watch.arrivals import Found, Stamp
 
 __all__ = ["STILL_LOOKS", "Settler"]
 

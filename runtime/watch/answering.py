@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from runtime.answers import Answer, AnswerFolder
-from runtime.arrivals import Found, Taken
 from runtime.audit_log import AuditLog
-from runtime.backoff import Troubles
 from runtime.inputs import Input
-from runtime.ledger import Answered, Ledger, LedgerDamagedError
-from runtime.places import AUDIT, LEDGER, OUT, reaching
 from runtime.prediction import ModelIdentity, Prediction
 from runtime.supervisor import notify
+from runtime.watch.answers import Answer, AnswerFolder
+from runtime.watch.arrivals import Found, Taken
+from runtime.watch.backoff import Troubles
+from runtime.watch.ledger import Answered, Ledger, LedgerDamagedError
+from runtime.watch.places import AUDIT, LEDGER, OUT, reaching
 
 __all__ = ["MAX_ENDS", "Answering", "Reader"]
 

@@ -351,8 +351,28 @@ def test_drawings_come_and_go_with_their_answers(tmp_path: Path, monkeypatch, be
     assert drawn == ["sub/a.pdf.ecg.png", "sub/a.pdf.page-2.ecg.png"]
     put(ward.inbox, "sub/a.pdf", b"bad")
     ward.settle()
-    assert list(pictures.rglob("*.png")) == []
-    assert ward.answers() == ["sub/a.pdf.ecg.json"]
+    left = [str(path.relative_to(pictures)) for path in pictures.rglob("*.png")]
+    assert left == ["sub/a.pdf.ecg.png"], "with the reason"
+    assert len(list(ward.out.rglob("*.json"))) == 1
+
+
+def test_real_pages_are_read_answered_and_drawn(tmp_path: Path) -> None:
+    from PIL import Image
+    from sample_files import ecg_page, saved
+    from serving import InProcess
+
+    ward = Ward(tmp_path, explain=tmp_path / "out")
+    ward.watcher.close()
+    reader = InProcess().classifier
+    ward.watcher = Watcher(ward.settings, reader, clock=lambda: ward.now)
+    put(ward.inbox, "a.jpg", saved(ecg_page(), "JPEG"))
+    put(ward.inbox, "b.jpg", saved(ecg_page(), "JPEG")[:2000])
+    put(ward.inbox, "c.tif", b"")
+    ward.settle()
+    assert ward.record("a.jpg.ecg.json")["label"] == "normal"
+    assert [ward.record(f"{n}.ecg.json")["status"] for n in ("b.jpg", "c.tif")] == ["error"] * 2
+    with Image.open(ward.out / "a.jpg.ecg.png") as drawing:
+        assert min(drawing.size) > 500
 
 
 def test_drawing_that_fails_does_not_cost_the_answer(tmp_path: Path, monkeypatch) -> None:

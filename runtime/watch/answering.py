@@ -195,11 +195,9 @@ class Answering:
 
 
 def _drawing(prediction: Prediction) -> bytes | None:
-    """Return the page with the evidence marked, None where there is nothing to draw."""
+    """Return the page with the evidence marked, or with the reason why there is none."""
     from runtime.explain import draw, png_bytes
 
-    if prediction.evidence is None:
-        return None
     try:
         return png_bytes(draw(prediction))
     except Exception:

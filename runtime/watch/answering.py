@@ -169,8 +169,10 @@ class Answering:
                 notify("WATCHDOG=1")
         except Exception as fault:
             # The reader promises not to raise; a fault in it must not stop the others' answers.
-            _log.warning("internal fault while reading %s", taken.sha256[:12], exc_info=True)
-            reason = f"internal fault ({type(fault).__name__}); report it, best with this page"
+            kind = type(fault).__name__
+            _log.warning("internal fault (%s) while reading %s", kind, taken.sha256[:12])
+            _log.debug("its trace", exc_info=True)
+            reason = f"internal fault ({kind}); report it, best with this page"
             yield self._no_answer(file, taken, reason)
 
     def _no_answer(self, file: Found, taken: Taken, reason: str) -> Answer:
@@ -200,7 +202,8 @@ def _drawing(prediction: Prediction) -> bytes | None:
 
     try:
         return png_bytes(draw(prediction))
-    except Exception:
+    except Exception as fault:
         # The answer counts more than its drawing.
-        _log.warning("no drawing for %s", prediction.sha256[:12], exc_info=True)
+        _log.warning("no drawing for %s (%s)", prediction.sha256[:12], type(fault).__name__)
+        _log.debug("its trace", exc_info=True)
         return None

@@ -24,11 +24,22 @@ from typing import Any, Final
 from runtime.cli import positive, run_command
 from runtime.errors import ExitCode, NoInputError
 
-__all__ = ["Samples", "compare_records", "main", "measure", "name_pages", "to_markdown"]
+__all__ = [
+    "Samples",
+    "compare_records",
+    "main",
+    "measure",
+    "measure_large",
+    "name_pages",
+    "to_markdown",
+]
 
 SCHEMA: Final = "ecg-edge/archive-benchmark/1"
 _SAMPLE_S: Final = 2.0
 """Seconds between two looks at the processes' memory."""
+_COST_BATCHES: Final = (32, 512)
+_COST_TASKS: Final = 60
+_LARGE_PAGES: Final = 300
 _A_FOLDER: Final = 1000
 """Names in a folder: as a hospital would file them, by site and month."""
 
@@ -37,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.archive", description=__doc__)
     parser.add_argument("pool", type=Path, metavar="POOL", help="folder of pages, with subfolders")
+    parser.add_argument("--large", type=Path, metavar="POOL", help="full-size pages, for the plan")
     parser.add_argument("--model", metavar="NAME|DIR", help="bundle")
     parser.add_argument("--pages", type=positive, default=20_000, metavar="N")
     parser.add_argument("--one", type=positive, default=3_000, metavar="N", help="in one process")
@@ -54,6 +66,8 @@ def _run(args: argparse.Namespace) -> int:
     from runtime.outputs import atomic_text
 
     result = measure(args.pool, args.model, args.pages, args.one, args.workers, args.batch)
+    if args.large:
+        result["large"] = measure_large(args.large, args.model)
     text = to_markdown(result)
     print(text)
     if args.out:
@@ -108,8 +122,20 @@ def measure(
         "one_process": {**alone, "halves": [first, last]},
         "workers": many,
         "compared": compared,
+        "client_cost": _client_cost(str(bundle.directory), workers),
         **_ratios(alone, many, workers),
     }
+
+
+def measure_large(pool: Path, model: str | None) -> dict[str, Any]:
+    """Return what one full-size page costs in one process."""
+    from runtime.bundle import load_bundle
+
+    bundle = load_bundle(model)
+    with tempfile.TemporaryDirectory(prefix="ecg-archive-") as scratch:
+        folder = Path(scratch)
+        originals = name_pages(pool, folder / "in", _LARGE_PAGES)
+        return originals | _one_process(folder, str(bundle.directory), 0, _LARGE_PAGES)
 
 
 def _ratios(alone: Mapping[str, Any], many: Mapping[str, Any], workers: int) -> dict[str, Any]:
@@ -220,6 +246,32 @@ def _on_workers(folder: Path, model: str, workers: int, batch: int) -> dict[str,
         "others_cpu_seconds": _others(before, own),
         "memory_mb": {name: samples.summary(name) for name in processes},
     }
+
+
+def _client_cost(model: str, workers: int) -> dict[str, float]:
+    """Return the processor time that client and scheduler need a task and a file.
+
+    The files do not exist, so the workers have next to nothing to do; two sizes of batch give
+    the two unknowns.
+    """
+    import psutil
+
+    from runtime.archive.cluster import open_client
+    from runtime.archive.model import pack
+    from runtime.archive.schedule import score
+    from runtime.archive.source import PageFile
+    from runtime.bundle import load_bundle
+
+    packed, own, a_task = pack(load_bundle(model)), psutil.Process(), {}
+    with open_client(None, workers) as client, tempfile.TemporaryDirectory() as scratch:
+        for batch in _COST_BATCHES:
+            names = [f"/nowhere/{batch}/{i}.jpg" for i in range(_COST_TASKS * batch)]
+            before = _cpu(own)
+            score(map(PageFile, names), scratch, packed, client, batch_files=batch)
+            a_task[batch] = (_cpu(own) - before) / _COST_TASKS
+    small, big = _COST_BATCHES
+    a_file = max(0.0, (a_task[big] - a_task[small]) / (big - small))
+    return {"seconds_a_task": a_task[small] - small * a_file, "seconds_a_file": a_file}
 
 
 @dataclass(slots=True)
@@ -346,6 +398,9 @@ def to_markdown(result: Mapping[str, Any]) -> str:
     free, cpu = result["cores_left_by_others"], result["cpu_seconds_a_page"]
     idle, share = result["overhead"].values()
     by_cpu = many["workers"] * cpu["one_process"]
+    cost = result["client_cost"]
+    batch_s = many["batch"] * cpu["workers"]
+    batch_cost = (cost["seconds_a_task"] + many["batch"] * cost["seconds_a_file"]) / batch_s
     by_cpu /= cpu["workers"] + cpu["client_and_scheduler"]
     lines = [
         "# The archive at scale, measured",
@@ -371,12 +426,16 @@ def to_markdown(result: Mapping[str, Any]) -> str:
         f"processor time, which other work on the machine spoils less: {by_cpu:.2f}.",
         f"- Overhead: the workers had no batch in hand {idle:.1%} of the time (start and end of "
         f"the run included); client and scheduler used {share:.1%} of the processor time.",
+        f"- Client and scheduler, measured on files that do not exist: "
+        f"{1e3 * cost['seconds_a_task']:.1f} ms a task and {1e6 * cost['seconds_a_file']:.0f} us a "
+        f"file, or {batch_cost:.2%} of the workers' {batch_s:.2f} s a batch.",
         f"- Workers waited for bytes or for a write {_waiting(many):.1%} of their time.",
         f"- Rows {many['rows']}, distinct pages {many['distinct_pages']}; identical to `classify`: "
         f"{result['compared']['identical']} of {result['compared']['compared']} compared.",
         f"- Data set: {many['part_files']} files, {many['bytes_a_row']:.0f} bytes a row.",
         f"- One page: {many['page_ms']['mean']:.1f} ms in the mean, median "
         f"{many['page_ms']['p50']:.1f}, 99 % under {many['page_ms']['p99']:.1f}.",
+        *_large(result),
         "",
         "| memory, MB | second quarter | last quarter | peak |",
         "| --- | --- | --- | --- |",
@@ -387,6 +446,16 @@ def to_markdown(result: Mapping[str, Any]) -> str:
             f"| {memory['peak']:.1f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _large(result: Mapping[str, Any]) -> list[str]:
+    if "large" not in result:
+        return []
+    large = result["large"]
+    return [
+        f"- Full-size pages ({large['mean_bytes'] / 1e6:.2f} MB in the mean), one process: "
+        f"{1e3 * large['cpu_seconds'] / large['pages']:.1f} processor ms a page."
+    ]
 
 
 def _waiting(many: Mapping[str, Any]) -> float:

@@ -72,7 +72,8 @@ def _infer(ours: Any, architecture: str, data: bytes) -> dict[str, Callable[[], 
 
     from runtime.page import open_document
     from runtime.panel import find_panel
-    from train.cnn import ARCHITECTURES, build
+    from train.architecture import ARCHITECTURES
+    from train.cnn import build
 
     with open_document(data) as document:
         tensor = ours.preprocess.tensor(find_panel(document.read(1)))[None]

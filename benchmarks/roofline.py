@@ -113,6 +113,7 @@ def to_tflite(model: Any, precision: str) -> bytes:
 
 
 def _macs(architecture: str) -> int:
-    from train.cnn import ARCHITECTURES, build, multiply_accumulates
+    from train.architecture import ARCHITECTURES
+    from train.cnn import build, multiply_accumulates
 
     return multiply_accumulates(build(ARCHITECTURES[architecture]))

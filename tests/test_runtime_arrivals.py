@@ -70,6 +70,24 @@ def test_missing_folder_is_an_error_and_a_missing_subfolder_is_not(tmp_path: Pat
     assert list(looked) == []
 
 
+def test_subfolder_that_cannot_be_read_does_not_hide_the_others(tmp_path, monkeypatch) -> None:
+    for name in ("bad", "good"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").touch()
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("bad"):
+            raise OSError(5, "Input/output error")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    refused = []
+    found = [file.name for file in find_pages(tmp_path, lambda *words: refused.append(words))]
+    assert found == ["good/a.jpg"]
+    assert refused == [("bad", "this folder cannot be read (Input/output error)")]
+
+
 def test_file_that_changes_while_it_is_read_is_not_taken(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"one")

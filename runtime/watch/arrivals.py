@@ -93,21 +93,28 @@ def find_pages(root: Path, refuse: Callable[[str, str], None]) -> Iterator[Found
     while folders:
         folder = folders.pop()
         try:
-            entries = os.scandir(root / folder)
+            with os.scandir(root / folder) as entries:
+                inside = list(entries)
         except OSError as fault:
             if not folder:
                 raise
             if not isinstance(fault, FileNotFoundError):
                 refuse(folder, f"this folder cannot be read ({fault.strerror})")
             continue
-        with entries:
-            for entry in entries:
-                name = os.path.join(folder, entry.name)
-                if entry.is_dir(follow_symlinks=False):
-                    if not entry.name.startswith("."):
-                        folders.append(name)
-                elif may_be_page(entry.name) and (found := _look(entry, name, refuse)):
-                    yield found
+        for entry in inside:
+            name = os.path.join(folder, entry.name)
+            if _is_folder(entry):
+                if not entry.name.startswith("."):
+                    folders.append(name)
+            elif may_be_page(entry.name) and (found := _look(entry, name, refuse)):
+                yield found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False  # what it is cannot be told; `_look` will not get further either
 
 
 def _look(entry: os.DirEntry[str], name: str, refuse: Callable[[str, str], None]) -> Found | None:

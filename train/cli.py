@@ -9,7 +9,8 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from runtime.errors import EcgEdgeError, ExitCode, MissingExtraError
+from runtime.cli import run_command
+from runtime.errors import ExitCode, MissingExtraError
 
 SUBCOMMANDS = ("audit", "evaluate", "draw", "reading")
 
@@ -17,21 +18,17 @@ SUBCOMMANDS = ("audit", "evaluate", "draw", "reading")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``python -m train``; return the exit code (runtime.errors.ExitCode)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    return run_command(lambda: _run(given), verbose="-v" in given)
+
+
+def _run(given: list[str]) -> int:
+    options = _parser(given[0] if given else "").parse_args(given)
     try:
-        options = _parser(given[0] if given else "").parse_args(given)
         return int(options.run(options))
-    except EcgEdgeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return int(error.exit_code)
     except ModuleNotFoundError as missing:
         if not missing.name or missing.name.partition(".")[0] in ("train", "runtime"):
             raise
-        absent = MissingExtraError("train", f"training ({missing.name})")
-        print(f"error: {absent}", file=sys.stderr)
-        return int(absent.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return int(ExitCode.INTERRUPTED)
+        raise MissingExtraError("train", f"training ({missing.name})") from missing
 
 
 def _parser(first: str) -> argparse.ArgumentParser:
@@ -82,8 +79,13 @@ def _training_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, metavar="N", help="of everything random (1)")
     parser.add_argument("--processes", type=int, metavar="N", help="folds fitted side by side (2)")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="further settings")
+    _add_verbose(parser)
     parser.set_defaults(run=_train)
     return parser
+
+
+def _add_verbose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-v", action="store_true", help="show where an internal error arose")
 
 
 def _add_audit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -92,6 +94,7 @@ def _add_audit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     audit.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write")
     audit.add_argument("--seed", type=int, default=1, metavar="N", help="of the splits (1)")
     audit.add_argument("--folds", type=int, default=5, metavar="N", help="of the probes (5)")
+    _add_verbose(audit)
     audit.set_defaults(run=_audit)
 
 
@@ -118,6 +121,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="also write evaluation.json, evaluation.md and figures here",
     )
     evaluate.add_argument("--seed", type=int, default=1, metavar="N", help="of draws (1)")
+    _add_verbose(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
 

@@ -17,7 +17,16 @@ from train.reading.ecg5 import Ecg5Page
 from train.reading.rates import Rate, rate_of
 from train.reading.reader import Reader, jpeg_bytes
 
-__all__ = ["FOUR_LAYOUTS", "SIX_STYLES", "blanking", "resolution", "styles"]
+__all__ = [
+    "FOUR_LAYOUTS",
+    "ROUNDING",
+    "SIX_STYLES",
+    "StyledPage",
+    "blanking",
+    "rates_of_styles",
+    "resolution",
+    "styles",
+]
 
 ROUNDING: Final = 1.0 / 255.0
 """Largest change of a tensor that counts as rounding: one grey level."""
@@ -25,6 +34,10 @@ ROUNDING: Final = 1.0 / 255.0
 SCALES: Final = (1.0, 0.5, 0.43, 0.25)
 QUALITIES: Final = (95, 75, 50)
 """Sizes and JPEG qualities at which the answer must stand (issue 3)."""
+
+SAME_LABEL: Final = 0.99
+MAX_CHANGE: Final = 0.02
+"""Least share of pages with the same label, most mean change of a probability (issue 3)."""
 
 SIX_STYLES: Final = ("report", "report-plain", "strip-wide", "boston", "azure", "verde")
 FOUR_LAYOUTS: Final = ("3x4+1", "3x4", "6x2", "12x1")
@@ -98,6 +111,22 @@ def _without_text(grey: NDArray[np.uint8], top: int, bottom: int) -> NDArray[np.
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What came out for one page.
+
+    Parameters
+    ----------
+    tensor : ndarray of float32 or None
+        None where the page was refused.
+    probabilities : ndarray of float64 or None
+        None where it was refused or no model is there.
+    """
+
+    tensor: NDArray[np.float32] | None
+    probabilities: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
 class Stability:
     """How answers stand under one treatment.
 
@@ -105,49 +134,54 @@ class Stability:
     ----------
     name : str
         The treatment.
-    same : Rate
-        Share of pages with the same label.
-    mean_change : float
-        Mean absolute change of the probabilities.
+    tensor_change : float
+        Mean absolute change of the tensors.
     refused : int
         Pages refused only after the treatment.
+    same : Rate or None
+        Share of pages with the same label; None without a model.
+    probability_change : float
+        Mean absolute change of the probabilities.
     """
 
     name: str
-    same: Rate
-    mean_change: float
+    tensor_change: float
     refused: int
+    same: Rate | None
+    probability_change: float
 
     def to_record(self) -> dict[str, Any]:
         """Return plain numbers for reading.json."""
-        return {
-            **self.same.to_record(),
-            "mean_change_of_probability": round(self.mean_change, 5),
-            "mean_change_target": 0.02,
-            "refused_by_treatment": self.refused,
+        record: dict[str, Any] = {
+            "name": self.name,
+            "mean_change_of_tensor": round(self.tensor_change, 5),
+            "refused": self.refused,
         }
+        if self.same is not None:
+            record["same_label"] = self.same.to_record()
+            record["mean_change_of_probability"] = round(self.probability_change, 5)
+            record["mean_change_target"] = MAX_CHANGE
+        return record
 
 
-def resolution(reader: Reader, pages: list[Image.Image], target: float = 0.99) -> list[Stability]:
-    """Shrink and recompress pages and compare labels and probabilities with the page as it is.
+def resolution(reader: Reader, pages: list[Image.Image]) -> list[Stability]:
+    """Shrink and recompress pages and compare with the page as it is.
 
     Parameters
     ----------
     reader : Reader
-        With a model.
+        The device's reading, with or without a model.
     pages : list of PIL images
         Full-size pages.
-    target : float
-        Share of labels that must stand.
     """
     before = [_answer(reader, jpeg_bytes(page, 95)) for page in pages]
     results = []
     for scale in SCALES:
         after = [_answer(reader, jpeg_bytes(_shrunk(page, scale), 95)) for page in pages]
-        results.append(_stability(f"{scale:.0%} of its size", before, after, target))
+        results.append(_stability(f"{scale:.0%} of its size", before, after))
     for quality in QUALITIES:
         after = [_answer(reader, jpeg_bytes(page, quality)) for page in pages]
-        results.append(_stability(f"JPEG quality {quality}", before, after, target))
+        results.append(_stability(f"JPEG quality {quality}", before, after))
     return results
 
 
@@ -158,22 +192,32 @@ def _shrunk(page: Image.Image, scale: float) -> Image.Image:
     return page.resize(size, Image.Resampling.LANCZOS)
 
 
-def _answer(reader: Reader, data: bytes) -> NDArray[np.float64] | None:
-    reading = reader.read(data)
-    return None if reading.tensor is None else reader.probabilities(reading.tensor)
+def _answer(reader: Reader, data: bytes) -> Answer:
+    tensor = reader.read(data).tensor
+    if tensor is None or not reader.has_model:
+        return Answer(tensor, None)
+    return Answer(tensor, reader.probabilities(tensor))
 
 
-def _stability(
-    name: str,
-    before: list[NDArray[np.float64] | None],
-    after: list[NDArray[np.float64] | None],
-    target: float,
-) -> Stability:
-    pairs = [(b, a) for b, a in zip(before, after, strict=True) if b is not None]
-    both = [(b, a) for b, a in pairs if a is not None]
-    same = rate_of(name, (a is not None and a.argmax() == b.argmax() for b, a in pairs), target)
-    change = float(np.mean([np.abs(a - b).mean() for b, a in both])) if both else float("nan")
-    return Stability(name, same, change, len(pairs) - len(both))
+def _stability(name: str, before: list[Answer], after: list[Answer]) -> Stability:
+    pairs = [(b, a) for b, a in zip(before, after, strict=True) if b.tensor is not None]
+    tensors, changes, same = [], [], []
+    for b, a in pairs:
+        if a.tensor is not None and b.tensor is not None:
+            tensors.append(float(np.abs(a.tensor - b.tensor).mean()))
+        if b.probabilities is not None:
+            same.append(
+                a.probabilities is not None and a.probabilities.argmax() == b.probabilities.argmax()
+            )
+            if a.probabilities is not None:
+                changes.append(float(np.abs(a.probabilities - b.probabilities).mean()))
+    return Stability(
+        name,
+        float(np.mean(tensors)) if tensors else float("nan"),
+        len(pairs) - len(tensors),
+        rate_of(name, same, SAME_LABEL) if same else None,
+        float(np.mean(changes)) if changes else float("nan"),
+    )
 
 
 @dataclass(frozen=True)

@@ -161,8 +161,6 @@ class Study:
         return {"blanking": {"rates": _records(rates), "changed": changed}}
 
     def _resolution(self) -> dict[str, Any]:
-        if not self._reader.has_model:
-            return {}
         full = []
         for path in sorted(self.originals.glob("*.jpg")):
             with Image.open(path) as opened:

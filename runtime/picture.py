@@ -10,13 +10,14 @@ import io
 import struct
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
 from runtime.errors import PageError
 from runtime.grey import orient, reduce_image, upright_size
 from runtime.page import Page, finish_page, plausible_dpi, working_factor
+from runtime.tiff_directory import count_pages
 from runtime.tiff_errors import heed_libtiff
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ MAX_JPEG_PIXELS = 220_000_000
 MAX_JPEG_SCANS = 100
 #: Pages of a TIFF or PDF that are read; the rest of a longer file is refused as a whole.
 MAX_PAGES = 500
+#: Pixels of a TIFF tile that may be larger than the picture it belongs to; usual tiles have 65,536.
+MAX_TILE_PIXELS = 4_000_000
+_TILE_WIDTH, _TILE_LENGTH = 322, 323  # tags of TIFF 6.0, section 15
 #: Run-length coded BMP is decoded by Pillow in Python; larger ones (bytes) would take seconds.
 MAX_RLE_BMP_BYTES = 4_000_000
 
@@ -145,8 +149,9 @@ class PictureDocument:
         self._used = False
         if kind is _WEBP:
             _check_memory(_webp_size(data), 4, kind)
+        pages = count_pages(data, MAX_PAGES) if kind is _TIFF else 1
         self._image: ImageFile | None = self._open()
-        self.page_count = self._count_pages(self._image) if kind is _TIFF else 1
+        self.page_count = pages
 
     @property
     def format(self) -> str:
@@ -208,15 +213,6 @@ class PictureDocument:
         with _reasons(self._kind):
             return self._kind.opener(io.BytesIO(self._data))
 
-    def _count_pages(self, image: ImageFile) -> int:
-        for number in range(1, MAX_PAGES + 1):
-            try:
-                image.seek(number)
-            except Exception:  # EOFError after the last page; a damaged page ends the list too
-                image.seek(0)
-                return number
-        raise PageError(f"the file has more than {MAX_PAGES} pages", "split it into smaller files")
-
     def _go_to(self, number: int) -> ImageFile:
         """Return the image standing at page `number`, its size judged, nothing decoded yet."""
         if not 1 <= number <= self.page_count:
@@ -240,6 +236,8 @@ class PictureDocument:
             _check_jpeg(image, self._data)
             return
         _check_memory(image.size, 1 if image.mode in ("1", "L", "P") else 4, self._kind)
+        if self._kind is _TIFF:
+            _check_tiles(image)
         run_length_coded = self._kind is _BMP and image.tile and image.tile[0][0] == "bmp_rle"
         if run_length_coded and len(self._data) > MAX_RLE_BMP_BYTES:
             raise PageError("the run-length coded BMP is too large", "save it as PNG")
@@ -288,6 +286,17 @@ def _check_memory(size: tuple[int, int], bytes_a_pixel: int, kind: _Format) -> N
             f"the picture is {width} x {height} pixels, too large to decode in bounded memory",
             "scan at 300 dpi, or save as JPEG",
         )
+
+
+def _check_tiles(image: ImageFile) -> None:
+    """Refuse a TIFF whose tiles are far larger than its picture; libtiff inflates them whole."""
+    tags: dict[int, Any] = image.tag_v2  # type: ignore[attr-defined]
+    try:
+        tile = int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))
+    except (TypeError, ValueError):
+        raise PageError("the file begins like TIFF but is damaged", RESEND) from None
+    if tile > max(MAX_TILE_PIXELS, 2 * image.width * image.height):
+        raise PageError("the tiles of the TIFF are larger than its picture", RESEND)
 
 
 def _check_jpeg(image: ImageFile, data: bytes) -> None:

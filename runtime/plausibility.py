@@ -166,8 +166,10 @@ def sharpness(page: Page, px_per_mm: float) -> float:
     float
         A line blurred with a standard deviation of s mm gives at most 0.4 / s.
     """
-    sample = page.grey[:, ::4]
-    dark, bright = np.percentile(sample[::4], (0.5, 90))
-    edges = np.abs(np.diff(sample.astype(np.int16), axis=0))
-    steepest = float(np.percentile(edges[::2], 99.7))
+    # Every sixth row and the one below it: rows lie together in memory, and traces cross them all.
+    upper, lower = page.grey[:-1:6], page.grey[1::6]
+    edges = np.maximum(upper, lower) - np.minimum(upper, lower)
+    counts = np.bincount(edges.ravel(), minlength=256)
+    steepest = float(np.searchsorted(np.cumsum(counts), 0.997 * edges.size))
+    dark, bright = np.percentile(page.grey[::8, ::4], (0.5, 90))
     return steepest * px_per_mm * page.scale / max(float(bright - dark), 1.0)

@@ -234,6 +234,78 @@ def test_bomb_is_refused_by_its_header(data):
         read(data)
 
 
+def tiled_tiff(side: int) -> bytes:
+    """A TIFF of 100 x 100 pixels in one deflated tile of side x side."""
+    packed = zlib.compress(bytes(side * side), 1)
+    tags = {
+        256: 100,
+        257: 100,
+        258: 8,
+        259: 8,
+        262: 1,
+        277: 1,
+        322: side,
+        323: side,
+        325: len(packed),
+    }
+    tags[324] = 8 + 2 + 12 * (len(tags) + 1) + 4
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items())]
+    directory = struct.pack("<H", len(entries)) + b"".join(entries) + b"\0\0\0\0"
+    return b"II*\0" + struct.pack("<I", 8) + directory + packed
+
+
+def test_tile_beyond_its_picture_is_refused():
+    assert read(tiled_tiff(256)).original_size == (100, 100)
+    with pytest.raises(PageError, match="tiles of the TIFF are larger than its picture"):
+        read(tiled_tiff(2048))
+
+
+def test_damaged_second_page_is_reported_and_the_first_read():
+    pages = [Image.new("L", (300, 200), tone) for tone in (10, 120)]
+    data = bytearray(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+    (directory,) = struct.unpack_from("<I", data, 4)
+    (tags,) = struct.unpack_from("<H", data, directory)
+    (second,) = struct.unpack_from("<I", data, directory + 2 + 12 * tags)
+    (tags,) = struct.unpack_from("<H", data, second)
+    data[second + 2 : second + 2 + 12 * tags] = bytes(12 * tags)
+    with open_document(bytes(data)) as document:
+        assert document.page_count == 2
+        assert document.read(1).grey[0, 0] == 10
+        with pytest.raises(PageError, match="damaged"):
+            document.read(2)
+
+
+def chained_tiff(directories: int, count: int, kind: int = 1) -> bytes:
+    """A TIFF of directories with one tag each, whose data are the same stretch of the file."""
+    out = b"II*\0" + struct.pack("<I", 8)
+    for number in range(directories):
+        behind = 8 + (number + 1) * 18 if number + 1 < directories else 0
+        out += struct.pack("<HHHIII", 1, 270, kind, count, 8, behind)
+    return out + bytes(2**21)
+
+
+def test_tags_that_share_their_data_over_and_over_are_refused():
+    with pytest.raises(PageError, match="tags of the TIFF are damaged"):
+        open_document(chained_tiff(200, 2**20))
+    with pytest.raises(PageError, match="tags of the TIFF are damaged"):
+        open_document(chained_tiff(1, 300_000, kind=4))
+
+
+def test_tiff_of_very_many_pages_is_refused():
+    with pytest.raises(PageError, match="more than 500 pages"):
+        open_document(chained_tiff(501, 4))
+
+
+def test_chain_of_pages_that_bites_its_tail_ends():
+    data = bytearray(saved(Image.new("L", (300, 200), 9), "TIFF"))
+    (directory,) = struct.unpack_from("<I", data, 4)
+    (tags,) = struct.unpack_from("<H", data, directory)
+    struct.pack_into("<I", data, directory + 2 + 12 * tags, directory)
+    with open_document(bytes(data)) as document:
+        assert document.page_count == 1
+        assert document.read(1).grey[0, 0] == 9
+
+
 def test_progressive_jpeg_counts_its_coefficients():
     data = bytearray(saved(Image.new("RGB", (64, 64), "white"), "JPEG", progressive=True))
     frame = data.index(b"\xff\xc2")

@@ -313,6 +313,8 @@ class Run:
             if "found" in record:
                 self.findings.append(record)
                 continue
+            if record["done"] // 10_000 > self.next // 10_000:
+                print(f"{record['done']} inputs, {len(self.findings)} findings", file=sys.stderr)
             self.next = record["done"]
             self.counts.update(record["counts"])
             self.slowest = max(self.slowest, record["slowest"])

@@ -173,8 +173,8 @@ def _speed(part: dict[str, Any]) -> str:
     ]
     head = "| file | px | Pillow grey decode | decode | panel | tensor | total | ratio |"
     verdict = "met" if part["met"] else "**missed**"
-    return (
-        f"## Speed\n\nMedians of {part['rounds']} rounds, ms of processor time, Pillow and ours in "
-        f"turn. Pages of 2213 x 1572: median ratio {part['median_ratio']:.2f} (target at most 2: {verdict}).\n\n"
-        + _table(head, rows)
+    note = (
+        f"Medians of {part['rounds']} rounds, ms of processor time, Pillow and ours in turn. Pages "
+        f"of 2213 x 1572: median ratio {part['median_ratio']:.2f} (target at most 2: {verdict})."
     )
+    return f"## Speed\n\n{note}\n\n{_table(head, rows)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,20 @@ def small_job(work: Path, tensors: Path, n: int) -> Any:
 
 def straight_interrupted_resumed(folder: Path) -> list[Any]:
     """Fit once straight through, once with an interruption after two epochs (in a child)."""
+    from runtime.preprocess import SUBSAMPLES, Preprocess
     from train import fit
+    from train.augment import draw
 
+    small = Preprocess(cell_height=16, cell_width=16)
     rng = np.random.default_rng(0)
-    values = (rng.random((30, 48, 64)) > 0.9).astype(np.uint8) * 255
-    np.savez(folder / "tensors.npz", values=values, key=np.array("k"))
+    signals = rng.normal(0, 0.5, (30, 12, 16 * SUBSAMPLES + 1)).astype(np.float32)
+    np.savez(
+        folder / "tensors.npz",
+        values=np.rint(draw(signals, small)[..., 0] * 255).astype(np.uint8),
+        signals=signals,
+        preprocess=np.array(json.dumps(small.to_manifest())),
+        key=np.array("k"),
+    )
     straight = fit.run(small_job(folder / "a", folder / "tensors.npz", 30))
     keep = fit._Fit._save_state
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from runtime.labels import LABELS
+from runtime.preprocess import Preprocess
 from train.architecture import ARCHITECTURES
-from train.augment import TensorAugmentation, draw, extents, vary
+from train.augment import SignalAugmentation, draw, vary
 from train.progress import bar
 from train.split import inner_validation
 
@@ -72,7 +73,7 @@ class FitOptions:
     validation_share: float = 0.125
     patience: int = 20
     averaging: float = 0.7
-    augmentation: TensorAugmentation = field(default_factory=TensorAugmentation)
+    augmentation: SignalAugmentation = field(default_factory=SignalAugmentation)
 
 
 @dataclass(frozen=True)
@@ -221,11 +222,10 @@ class _Fit:
         self.job, self.options = job, job.options
         job.work.mkdir(parents=True, exist_ok=True)
         with np.load(job.tensors, allow_pickle=False) as stored:
-            self.values = stored["values"]
-        self.height = self.values.shape[1] // cnn.ROWS
+            self.values, self.signals = stored["values"], stored["signals"]
+            self.preprocess = Preprocess.from_manifest(json.loads(str(stored["preprocess"])))
         self.labels = np.array(job.labels)
         self._part()
-        self.edges = extents(self.values[self.train])
         shape = (*self.values.shape[1:], 1)
         self.model = cnn.build(ARCHITECTURES[job.architecture], shape)
         self.learner = cnn.logits_model(self.model)
@@ -303,9 +303,9 @@ class _Fit:
         total = np.zeros(2)
         for start in range(0, len(order), self.options.batch):
             chosen = order[start : start + self.options.batch]
-            x = draw(
-                vary(self.edges[chosen], self.height, self.options.augmentation, rng), self.height
-            )
+            signals = self.signals[self.train[chosen]]
+            varied = vary(signals, self.preprocess, self.options.augmentation, rng)
+            x = draw(varied, self.preprocess)
             y = self.labels[self.train[chosen]]
             self.learner.reset_metrics()
             logs = self.learner.train_on_batch(x, eye[y], sample_weight=self.weights[y])

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from runtime.labels import CRITICAL_LABELS, LABEL_NAMES, LABELS
+from runtime.preprocess import Preprocess
 from train import figures
 from train.audit import examples, sizes_and_layouts
 from train.augment import (
     NO_AUGMENTATION,
     PictureAugmentation,
-    TensorAugmentation,
+    SignalAugmentation,
     draw,
-    extents,
     vary,
     vary_picture,
 )
@@ -47,7 +48,8 @@ def write_report(
     run = read_run(folder.root)
     metrics = json.loads(folder.metrics.read_text(encoding="utf-8"))["models"]
     draw_data_figures(folder.figures, dataset, training)
-    draw_augmentation(folder.figures, dataset, training)
+    preprocess = Preprocess.from_manifest(run["preprocess"])
+    draw_augmentation(folder.figures, dataset, pages, preprocess)
     for name in run["models"]:
         draw_model_figures(folder, name, run["models"][name], metrics[name])
     draw_comparison(folder.figures, metrics)
@@ -79,25 +81,23 @@ def draw_data_figures(out: Path, dataset: Dataset, training: TrainingData) -> No
     figures.tensor_grid(tensors, out / "tensors.png")
 
 
-def draw_augmentation(out: Path, dataset: Dataset, training: TrainingData) -> None:
-    """Draw what each change does to one canonical tensor and to one page picture."""
-    index = int(np.argmax(training.values.reshape(len(training.values), -1).any(axis=1)))
-    height = training.values.shape[1] // 3
-    edges = extents(training.values[index : index + 1])
+def draw_augmentation(out: Path, dataset: Dataset, pages: Tensors, preprocess: Preprocess) -> None:
+    """Draw what each change does to one canonical page and to one page picture."""
+    index = int(np.argmax(np.isfinite(pages.signals).all(axis=(1, 2))))
 
-    def varied(options: TensorAugmentation, seed: int = 4) -> np.ndarray:
+    def varied(options: SignalAugmentation, seed: int = 4) -> np.ndarray:
         rng = np.random.default_rng(seed)
-        return 1 - draw(vary(edges, height, options, rng), height)[0, ..., 0]
+        changed = vary(pages.signals[index : index + 1], preprocess, options, rng)
+        return 1 - draw(changed, preprocess)[0, ..., 0]
 
-    off = NO_AUGMENTATION
     figures.augmentation_sheet(
         [
-            ("as read", varied(off)),
-            ("all changes at once", varied(TensorAugmentation())),
-            ("time shift and stretch", varied(_only(time_shift=12.0, stretch=0.1))),
+            ("as read", varied(NO_AUGMENTATION)),
+            ("all changes at once", varied(SignalAugmentation())),
+            ("time shift and stretch", varied(_only(time_shift_s=0.2, stretch=0.1))),
             ("gain", varied(_only(gain=0.4))),
-            ("baseline wander and tremor", varied(_only(wander=2.0, tremor=0.2))),
-            ("lead dropout and erasing", varied(_only(lead_dropout=0.1, erase=0.4))),
+            ("baseline wander and offset", varied(_only(wander_mv=0.15, offset_mv=0.05))),
+            ("missing leads and gaps", varied(_only(lead_dropout=0.1, erase=0.4))),
             ("flipped in time (off): T before QRS", varied(_only(flip_time=1.0))),
             ("polarity flipped (off): ST turned over", varied(_only(flip_polarity=1.0))),
         ],
@@ -118,10 +118,8 @@ def draw_augmentation(out: Path, dataset: Dataset, training: TrainingData) -> No
     )
 
 
-def _only(**changes: Any) -> TensorAugmentation:
-    from dataclasses import replace
-
-    return replace(NO_AUGMENTATION, erase_columns=24, **changes)
+def _only(**changes: float) -> SignalAugmentation:
+    return replace(NO_AUGMENTATION, **changes)
 
 
 def draw_model_figures(
@@ -297,7 +295,7 @@ def _augmentation_section() -> list[str]:
     return [
         "## Augmentation",
         "",
-        "Canonical tensors are changed in their geometry and drawn again with the same line:",
+        "The twelve signals are changed, then drawn with the device's own pen:",
         "",
         "![augmentation](figures/augmentation.png)",
         "",

@@ -13,16 +13,22 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from runtime.errors import PageError
+from runtime.labels import LEADS
+from runtime.page import open_document
+from runtime.panel import Panel, find_panel
+from runtime.preprocess import CANONICAL, SUBSAMPLES, Preprocess
 from train.dataset import Dataset
 from train.progress import bar
 
 FLUSH_EVERY = 64
 """Pages after which an interrupted reading can go on from where it was."""
+
+CONTENT = "values, signals, layouts"
+"""What tensors.npz holds; part of the key, so that a file of another release is made anew."""
 
 LEVELS = 255
 """Tensors are kept as uint8; x = value / 255."""
@@ -36,43 +42,60 @@ class Tensors:
     ----------
     values
         uint8 [n, 192, 512], in the order of the data set; x = value / 255.
+    signals
+        What they were drawn from, float32 [n, 12, m], mV; NaN = nothing.
     layouts
         What runtime.panel took each page for, str [n]; ``error`` where it could not be read.
     """
 
     values: np.ndarray
+    signals: np.ndarray
     layouts: np.ndarray
 
 
-def read_page(path: Path, preprocess: Any) -> tuple[np.ndarray, str]:
+def read_page(path: Path, preprocess: Preprocess) -> tuple[np.ndarray, np.ndarray, str]:
     """Read one page exactly as the device does.
 
     Returns
     -------
-    (ndarray, str)
-        The canonical tensor as uint8 [H, W] and the layout that was found; zeros and ``error``
-        for a page that runtime cannot read.
+    (ndarray, ndarray, str)
+        The canonical tensor as uint8 [H, W], the signals float32 [12, m] it was drawn from, and
+        the layout that was found; an empty page and ``error`` where runtime cannot read it.
     """
-    from runtime.page import open_document
-    from runtime.panel import find_panel
-
-    height, width = preprocess.shape[:2]
     try:
         with open_document(path.read_bytes(), path.name) as document:
             panel = find_panel(document.read(1))
-        tensor = preprocess.tensor(panel)
     except PageError:
-        return np.zeros((height, width), np.uint8), "error"
-    return np.rint(tensor[..., 0] * LEVELS).astype(np.uint8), panel.layout
+        nothing = np.full((len(LEADS), _samples(preprocess)), np.nan, np.float32)
+        return np.zeros(preprocess.shape[:2], np.uint8), nothing, "error"
+    signals = canonical_signals(panel, preprocess)
+    tensor = preprocess.tensor(panel)
+    return np.rint(tensor[..., 0] * LEVELS).astype(np.uint8), signals, panel.layout
 
 
-def cache_key(dataset: Dataset, preprocess: Any) -> str:
+def canonical_signals(panel: Panel, preprocess: Preprocess) -> np.ndarray:
+    """Return what a panel's tensor is drawn from, float32 [12, m] mV, row by row of CANONICAL."""
+    by_name = {lead.name: lead for lead in panel.leads}
+    return np.stack(
+        [
+            preprocess._signal(by_name.get(name), column * preprocess.column_seconds)
+            for names in CANONICAL
+            for column, name in enumerate(names)
+        ]
+    )
+
+
+def _samples(preprocess: Preprocess) -> int:
+    return preprocess.cell_width * SUBSAMPLES + 1
+
+
+def cache_key(dataset: Dataset, preprocess: Preprocess) -> str:
     """Return the hash that names these tensors: data and preprocessing parameters."""
     manifest = json.dumps(preprocess.to_manifest(), sort_keys=True)
-    return hashlib.sha256(f"{manifest}\n{dataset.sha256}".encode()).hexdigest()
+    return hashlib.sha256(f"{CONTENT}\n{manifest}\n{dataset.sha256}".encode()).hexdigest()
 
 
-def load(dataset: Dataset, preprocess: Any, file: Path, processes: int = 2) -> Tensors:
+def load(dataset: Dataset, preprocess: Preprocess, file: Path, processes: int = 2) -> Tensors:
     """Return the tensors of a data set from ``file``, reading the pages where needed.
 
     Parameters
@@ -80,10 +103,10 @@ def load(dataset: Dataset, preprocess: Any, file: Path, processes: int = 2) -> T
     dataset
         The pages.
     preprocess
-        runtime.preprocess.Preprocess.
+        How they are drawn.
     file
         tensors.npz; written when the reading is complete. An interrupted reading leaves
-        ``tensors.part.npy`` beside it and goes on from there.
+        ``tensors.part-*`` beside it and goes on from there.
     processes
         Pages read side by side; 1 reads them in this process.
     """
@@ -91,49 +114,59 @@ def load(dataset: Dataset, preprocess: Any, file: Path, processes: int = 2) -> T
     if file.is_file():
         with np.load(file, allow_pickle=False) as stored:
             if str(stored["key"]) == key:
-                return Tensors(stored["values"], stored["layouts"])
+                return Tensors(stored["values"], stored["signals"], stored["layouts"])
     tensors = _read_all(dataset, preprocess, file, key, processes)
     temporary = file.with_name("tensors.tmp.npz")
     np.savez_compressed(
         temporary,
         values=tensors.values,
+        signals=tensors.signals,
         layouts=tensors.layouts,
         key=np.array(key),
         paths=np.array([sample.path for sample in dataset.samples]),
+        preprocess=np.array(json.dumps(preprocess.to_manifest())),
     )
     os.replace(temporary, file)
-    for leftover in _partial_files(file):
-        leftover.unlink(missing_ok=True)
+    for leftover in file.parent.glob("tensors.part-*"):
+        leftover.unlink()
     return tensors
 
 
-def _partial_files(file: Path) -> tuple[Path, Path]:
-    return file.with_name("tensors.part.npy"), file.with_name("tensors.part.json")
-
-
-def _read_all(dataset: Dataset, preprocess: Any, file: Path, key: str, processes: int) -> Tensors:
-    values_file, state_file = _partial_files(file)
-    shape = (len(dataset.samples), *preprocess.shape[:2])
+def _read_all(
+    dataset: Dataset, preprocess: Preprocess, file: Path, key: str, processes: int
+) -> Tensors:
+    n, state_file = len(dataset.samples), file.with_name("tensors.part-state.json")
     layouts: list[str] = []
-    if state_file.is_file() and values_file.is_file():
+    if state_file.is_file():
         state = json.loads(state_file.read_text())
         layouts = state["layouts"] if state["key"] == key else []
-    values = np.lib.format.open_memmap(
-        values_file, mode="r+" if layouts else "w+", dtype=np.uint8, shape=shape
+    values, signals = (
+        np.lib.format.open_memmap(
+            file.with_name(f"tensors.part-{name}.npy"),
+            mode="r+" if layouts else "w+",
+            dtype=dtype,
+            shape=(n, *shape),
+        )
+        for name, dtype, shape in (
+            ("values", np.uint8, preprocess.shape[:2]),
+            ("signals", np.float32, (len(LEADS), _samples(preprocess))),
+        )
     )
     paths = [dataset.root / sample.path for sample in dataset.samples[len(layouts) :]]
-    for tensor, layout in bar(_results(paths, preprocess, processes), "reading pages", len(paths)):
-        values[len(layouts)] = tensor
+    pages = bar(_results(paths, preprocess, processes), "reading pages", len(paths))
+    for tensor, signal, layout in pages:
+        values[len(layouts)], signals[len(layouts)] = tensor, signal
         layouts.append(layout)
         if len(layouts) % FLUSH_EVERY == 0:
             values.flush()
+            signals.flush()
             state_file.write_text(json.dumps({"key": key, "layouts": layouts}))
-    return Tensors(np.array(values), np.array(layouts))
+    return Tensors(np.array(values), np.array(signals), np.array(layouts))
 
 
 def _results(
-    paths: list[Path], preprocess: Any, processes: int
-) -> Iterator[tuple[np.ndarray, str]]:
+    paths: list[Path], preprocess: Preprocess, processes: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
     """Yield the pages in order, reading several at a time."""
     if processes == 1 or len(paths) < FLUSH_EVERY:
         for path in paths:

@@ -112,11 +112,13 @@ def move_durably(
     return free
 
 
-def return_held(folder: Path) -> None:
+def return_held(root: Path) -> None:
     """Give files their name back that a crash left between their copy and their removal."""
-    for entry in list(folder.iterdir()):
-        if entry.name.startswith(_HELD):
-            _put_back(entry, entry.with_name(entry.name.removeprefix(_HELD)))
+    for folder, _, names in os.walk(root):
+        for name in names:
+            if name.startswith(_HELD):
+                home = name.removeprefix(_HELD)
+                _put_back(Path(folder, name), Path(folder, home))
 
 
 def _copy_over(

@@ -204,7 +204,8 @@ def to_markdown(measured: Mapping[str, Any], args: argparse.Namespace) -> str:
         f"{base.restart_s:g} s to replace it; prices below.",
         "",
         "| cores | files a task | tasks | hours | cores with a batch in hand "
-        "| client and scheduler busy | batches cut off | from the store, Gbit/s | core hours | USD |",
+        "| client and scheduler busy | batches cut off | from the store, Gbit/s | core hours "
+        "| USD |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *(_row(replace(base, cores=c, batch=b), args) for c in _CORES for b in _BATCHES),
         "",

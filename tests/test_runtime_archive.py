@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -18,17 +19,20 @@ import archive_stub
 from archive_stub import packed, write_pages
 from distributed import Client, KilledWorker, LocalCluster
 
+import runtime.archive.plugin
 import runtime.archive.schedule as schedule
 from runtime.archive.batch import Batch, cut
 from runtime.archive.destination import Destination, part_name
 from runtime.archive.isolated import Isolated
 from runtime.archive.model import install
+from runtime.archive.plugin import ModelPlugin
 from runtime.archive.schedule import Totals, score
 from runtime.archive.source import PageFile, SourceError, list_pages
 from runtime.archive.work import answer_batch, give_up
 from runtime.cli import main
 from runtime.errors import ExitCode, OutputError, UsageError
 from runtime.inputs import Input
+from runtime.progress import Progress
 
 MODEL = packed()
 
@@ -276,11 +280,27 @@ def test_listing_is_read_no_further_than_the_window(client: Client, out: str) ->
 
         def skipped(self, files: int) -> None: ...
 
-        def waiting(self) -> None: ...
+        def waiting(self, threads: int) -> None: ...
 
     with contextlib.suppress(Stop):
         score(endless(), out, MODEL, client, batch_files=2, listener=Listener())
     assert read <= 2 * (schedule._WINDOW_LEAST + 1)
+
+
+def test_worker_of_another_release_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = ModelPlugin(MODEL)
+    monkeypatch.setattr(runtime.archive.plugin, "__version__", "9.9")
+    with pytest.raises(UsageError, match="same release"):
+        plugin.setup(SimpleNamespace(address="tcp://worker:1"))
+
+
+def test_held_pages_do_not_count_as_speed() -> None:
+    progress = Progress(stream=io.StringIO())
+    progress.skip(900)
+    progress.step(10)
+    progress.expect(1000)
+    now = progress._started + 10
+    assert progress.line(now).endswith("910/1000 pages, 1.0 a second, 1:30 left")
 
 
 def test_cut_is_consecutive_and_complete() -> None:

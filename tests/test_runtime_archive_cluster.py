@@ -20,12 +20,16 @@ import pytest
 pytest.importorskip("distributed")
 
 from archive_stub import Stub, packed, write_pages
+from conftest import ROOT, missing
 
 from runtime.archive.cluster import open_client
 from runtime.archive.destination import Destination
 from runtime.archive.report import write_report
 from runtime.archive.schedule import ClusterLostError, Totals, score
 from runtime.archive.source import list_pages
+from runtime.bundle import available_bundles
+from runtime.cli import main
+from runtime.errors import ExitCode
 from runtime.inputs import Input
 
 pytestmark = pytest.mark.slow
@@ -268,3 +272,39 @@ def test_interrupt_ends_all_processes_and_leaves_what_can_be_resumed(tmp_path: P
     held = len(Destination(str(out)).held(MODEL.key))
     assert 32 <= held < 1000
     assert held % 8 == 0
+
+
+def test_command_answers_as_classify_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not available_bundles():
+        missing("no bundle under models/: run make models")
+    for i, page in enumerate(sorted((ROOT / "models" / "samples").glob("*.*"))):
+        target = tmp_path / "in" / f"site{i % 2}" / page.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(page.read_bytes())
+    (tmp_path / "in" / "text.jpg").write_text("this is no picture")
+    (tmp_path / "in" / "empty.png").touch()
+    (tmp_path / "in" / "link.jpg").symlink_to("nowhere")
+    words = ["archive", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--workers", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "runtime", *words, "--batch", "2"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == ExitCode.SOME_INPUTS_FAILED, done.stderr
+    assert "dashboard: http://127.0.0.1:" in done.stderr
+    main(["classify", "-r", str(tmp_path / "in"), "--format", "jsonl"])
+    expected = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    destination = Destination(str(tmp_path / "out"))
+    (model,) = destination.models()
+    parts = destination.parts(model)
+    found = [
+        json.loads(row["record"]) for part in parts for row in destination.read(part).to_pylist()
+    ]
+    for record in (*expected, *found):
+        del record["timing_ms"]
+    by_name = sorted(found, key=lambda r: (r["source"], r["page"]))
+    assert by_name == sorted(expected, key=lambda r: (r["source"], r["page"]))
+    assert any(record["status"] in ("ok", "uncertain") for record in found)

@@ -8,6 +8,7 @@ from distributed import WorkerPlugin
 
 from runtime import __version__
 from runtime.archive.model import PackedModel, install
+from runtime.errors import UsageError
 
 __all__ = ["ModelPlugin"]
 
@@ -25,12 +26,13 @@ class ModelPlugin(WorkerPlugin):
 
         Raises
         ------
-        RuntimeError
+        UsageError
             If the worker has another version of ecg-edge, whose answers could differ.
         """
         if self._version != __version__:
-            raise RuntimeError(
+            raise UsageError(
                 f"the worker {worker.address} has ecg-edge {__version__}, "
-                f"this computer {self._version}; install the same on both"
+                f"this computer {self._version}",
+                "install the same release on both",
             )
         install(self._model)

@@ -91,6 +91,7 @@ class _Watcher:
         self._quiet = quiet
         self._terminal = sys.stderr.isatty()
         self._progress = Progress()
+        self._told = False
         self._last = monotonic()
 
     def say(self, line: str) -> None:
@@ -118,8 +119,11 @@ class _Watcher:
         """Count files that were held already."""
         self._progress.skip(files)
 
-    def waiting(self) -> None:
-        """Keep the line alive."""
+    def waiting(self, threads: int) -> None:
+        """Keep the line alive, and tell once where there is nobody to work."""
+        if threads == 0 and not self._told:
+            self._told = True
+            self.say("no worker has joined the cluster yet; waiting for one")
         if not self._quiet:
             self._progress.draw()
             self._tell()

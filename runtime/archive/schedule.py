@@ -21,7 +21,7 @@ from runtime.archive.model import PackedModel, install
 from runtime.archive.plugin import ModelPlugin
 from runtime.archive.source import PageFile, with_facts
 from runtime.archive.work import answer_batch, answer_batch_isolated, give_up
-from runtime.errors import EcgEdgeError, ExitCode
+from runtime.errors import EcgEdgeError, ExitCode, UsageError
 
 __all__ = ["ClusterLostError", "Listener", "Totals", "score"]
 
@@ -56,8 +56,8 @@ class Listener(Protocol):
         """Take note of files that the destination held already."""
         ...
 
-    def waiting(self) -> None:
-        """Get a chance to draw while nothing happens."""
+    def waiting(self, threads: int) -> None:
+        """Get a chance to draw while nothing happens; the cluster has so many worker threads."""
         ...
 
 
@@ -124,6 +124,8 @@ def score(
         If the scheduler goes away.
     OutputError, SourceError
         If the destination refuses a part file, or the store stops answering.
+    UsageError
+        If a worker lacks ecg-edge, or has another release of it.
     """
     install(model)
     plugin = ModelPlugin(model)
@@ -131,6 +133,10 @@ def score(
     try:
         client.register_plugin(plugin, name=plugin.name)
         return run.go(files, batch_files, retry_errors)
+    except ModuleNotFoundError as fault:
+        raise UsageError(
+            f"a worker cannot import {fault.name}", "install 'ecg-edge[archive]' on every worker"
+        ) from fault
     finally:
         run.leave()
 
@@ -154,6 +160,7 @@ class _Run:
         self._out: dict[Any, tuple[Future, Batch, bool]] = {}
         self._done: SimpleQueue[Future] = SimpleQueue()
         self._window = _WINDOW_LEAST
+        self._threads = 0
         self._counted = -_RECOUNT_S
         self._totals = Totals()
 
@@ -211,7 +218,7 @@ class _Run:
                 break
             except Empty:
                 if self._listener is not None:
-                    self._listener.waiting()
+                    self._listener.waiting(self._threads)
         _, batch, isolated = self._out.pop(future.key)
         if future.status == "finished":
             self._note(future.result())
@@ -245,8 +252,8 @@ class _Run:
         now = monotonic()
         if now - self._counted >= _RECOUNT_S:
             self._counted = now
-            threads = sum(self._client.nthreads().values())
-            self._window = max(_WINDOW_LEAST, _WINDOW_A_THREAD * threads)
+            self._threads = sum(self._client.nthreads().values())
+            self._window = max(_WINDOW_LEAST, _WINDOW_A_THREAD * self._threads)
 
     def _tidy(self, before: set[str], written: set[str]) -> None:
         """Sweep, and look for rows twice where another run's worker wrote in the meantime."""

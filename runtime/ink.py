@@ -27,6 +27,11 @@ SOLID_REACH = 3
 #: Blocks of this size (px) with more than this share of ink are thicker than a pen's line.
 THICK_BLOCK = 12
 THICK_SHARE = 0.8
+#: Darkness (grey levels) below which nothing counts as ink.
+LEAST_INK = 24
+#: Share of the trace's usual darkness from which a pixel is trace: between the bold lines of a dark
+#: grid (up to 0.3 of it) and the fainter stretches of a thin line (down to 0.45).
+INK_SHARE = 0.38
 #: A median grey level below this, with no sizeable lighter area (`LIGHT_PAPER`), is a picture with
 #: light traces on a dark ground; a sheet on a dark desk has the light area.
 DARK_GROUND = 90
@@ -55,6 +60,13 @@ class Runs:
     def where(self, keep: NDArray[np.bool_]) -> Runs:
         """Return the runs for which `keep` (shape (n,)) is true."""
         return Runs(self.x[keep], self.top[keep], self.bottom[keep], self.size)
+
+    def within(self, left: float, top: float, right: float, bottom: float) -> Runs:
+        """Return the runs inside a rectangle, cut off at its upper and lower edge."""
+        high, low = round(top), round(bottom)
+        keep = (self.x >= left) & (self.x < right) & (self.top < low) & (self.bottom > high)
+        part = self.where(keep)
+        return Runs(part.x, np.maximum(part.top, high), np.minimum(part.bottom, low), self.size)
 
 
 def darkness_of(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -129,23 +141,16 @@ def _box_sum(values: NDArray[np.int32], reach: int) -> NDArray[np.int32]:
 
 
 def _threshold(darkness: NDArray[np.uint8]) -> int:
-    """Return the darkness from which a pixel counts as trace, between grid and trace.
+    """Return the darkness from which a pixel counts as trace: a share of the trace's own.
 
-    Parameters
-    ----------
-    darkness : ndarray of uint8, shape (h, w)
-        As from :func:`darkness_of`.
-
-    Returns
-    -------
-    int
-        Half the darkness of the darkest strokes, and above the level of the grid.
+    Nearly every column of a panel holds trace, so the median of the columns' darkest pixels is the
+    trace's, however much print there is besides.
     """
-    counts = np.bincount(darkness[::2, ::2].ravel(), minlength=256).astype(np.float64)
-    tail = np.cumsum(counts[::-1])[::-1]
-    total = tail[0]
-    darkest = int(np.searchsorted(-tail, -0.004 * total, side="right")) - 1
-    return int(max(24, round(0.5 * max(darkest, 1))))
+    darkest = darkness.max(axis=0)
+    darkest = darkest[darkest >= LEAST_INK]
+    if darkest.size == 0:
+        return LEAST_INK
+    return max(LEAST_INK, round(INK_SHARE * float(np.median(darkest))))
 
 
 def ink_mask(darkness: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from runtime.ink import darkness_of
 from runtime.layout import ARRANGEMENTS, LAYOUTS
-from runtime.reading import Reading, read_upright
+from runtime.reading import LEVEL_SLOPE, Reading, read_upright
 from runtime.trace import LeadTrace
 from runtime.upright import level_lines, map_points, straightening, warp
 
@@ -127,20 +127,29 @@ def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float
     """Read a picture that lies any way; returns what was read and the map from picture to it."""
     height, width = darkness.shape
     first = read_upright(darkness)
-    if first is not None and first.convincing:
+    if first is not None and first.fits and abs(first.slope) < LEVEL_SLOPE:
         return first, np.eye(3)
-    level = level_lines(darkness)
     steep = level_lines(np.ascontiguousarray(darkness.T))
-    matrix, size = straightening((width, height), level, steep)
-    straight = warp(darkness, matrix, size)
+    upright = steep.negligible(width / 2)
+    if first is not None and first.fits and upright:
+        return first, np.eye(3)  # the traces wander; the page is straight
+    level = level_lines(darkness)
     found: list[tuple[Reading | None, NDArray[np.float64]]] = [(first, np.eye(3))]
+    if upright and level.negligible(height / 2):
+        matrix, size, straight = np.eye(3), (width, height), darkness
+    else:
+        matrix, size = straightening((width, height), level, steep)
+        straight = warp(darkness, matrix, size)
+        found = []
     for turn in (0, 90):
-        reading, turned = read_upright(_turned(straight, turn)), turn
+        reading, turned = first, turn
+        if turn or not found:
+            reading = read_upright(_turned(straight, turn))
         if reading is not None and reading.upside_down < reading.fit:
             turned = turn + 180
             reading = read_upright(_turned(straight, turned))
         found.append((reading, _turning(size, turned) @ matrix))
-        if reading is not None and reading.convincing:
+        if reading is not None and reading.fits:
             return found[-1]
     return min(found, key=lambda item: _doubt(item[0]))
 

@@ -11,7 +11,7 @@ from runtime.area import Area, panel_area
 from runtime.grid import grid_scale
 from runtime.ink import ink_mask, runs_of
 from runtime.layout import ARRANGEMENTS, choose_layout
-from runtime.rows import find_rows
+from runtime.rows import find_rows, long_strokes, refine_rows, without_rules
 from runtime.trace import LeadTrace, follow_rows, lead_of_row, separator_columns, thin_line
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runtime.ink import Runs
     from runtime.rows import Rows
 
-__all__ = ["Reading", "read_upright"]
+__all__ = ["LEVEL_SLOPE", "Reading", "read_upright"]
 
 #: Paper speed (mm/s) and gain (mm/mV) of a standard recording (IEC 60601-2-25).
 PAPER_SPEED = 25.0
@@ -81,10 +81,10 @@ class Reading:
         return float(np.median(last - first)) / (right - left - third)
 
     @property
-    def convincing(self) -> bool:
-        """Whether twelve leads were read, level and the right way up, that fit one another."""
+    def fits(self) -> bool:
+        """Whether twelve leads were read, the right way up, that agree with one another."""
         known = self.layout in ARRANGEMENTS and self.fit <= CONVINCING_FIT
-        return known and self.fit < self.upside_down and abs(self.slope) < LEVEL_SLOPE
+        return known and self.fit < self.upside_down
 
 
 def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
@@ -101,12 +101,19 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
         None where there is no row of trace.
     """
     mask = ink_mask(darkness)
-    runs = runs_of(mask)
-    rows = find_rows(runs, darkness.shape[1] / PAGE_MM)
+    whole = without_rules(runs_of(mask))
+    guess = darkness.shape[1] / PAGE_MM
+    long = long_strokes(whole, guess)
+    rows = find_rows(long, guess)
     if rows is None:
         return None
-    levels = rows.levels
+    # From here on nothing outside the panel is looked at: no print beside it can change what is read.
+    area = panel_area(darkness, mask, whole, long, rows)
+    runs = whole.within(area.left, area.top, area.right, area.bottom)
+    guess = (rows.right - rows.left) / (ROW_SECONDS * PAPER_SPEED)
+    rows = refine_rows(runs, long_strokes(runs, guess), rows.levels, guess)
     assumed = (rows.right - rows.left) / (ROW_SECONDS * PAPER_SPEED)
+    levels = rows.levels
     inside = np.s_[int(levels[0]) : int(levels[-1]) + 1, int(rows.left) : int(rows.right)]
     measured = grid_scale(np.where(mask[inside], 0, darkness[inside]), assumed)
     across, down = measured or (assumed, assumed)
@@ -138,7 +145,6 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
                 )
                 for column, name in enumerate(names)
             ]
-    area = panel_area(darkness, mask, runs, rows, traces, px_per_mm, measured is not None)
     source = "assumed" if measured is None else "grid"
     return Reading(
         rows,

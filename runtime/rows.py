@@ -14,7 +14,7 @@ from runtime.strokes import neighbours, stroke_labels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Rows", "find_rows", "long_strokes"]
+__all__ = ["Rows", "find_rows", "long_strokes", "refine_rows", "without_rules"]
 
 #: The page is looked at in this many vertical strips.
 STRIPS = 32
@@ -71,22 +71,21 @@ class Rows:
         return Rows(self.baselines[chosen], self.levels[chosen], self.left, self.right, self.pulses)
 
 
-def find_rows(runs: Runs, mm: float) -> Rows | None:
-    """Find the rows of trace.
+def find_rows(long: Runs, mm: float) -> Rows | None:
+    """Find the rows of trace on a page.
 
     Parameters
     ----------
-    runs : Runs
-        Ink of an upright page.
+    long : Runs
+        Long strokes of an upright page, as from :func:`long_strokes`.
     mm : float
         Working px per mm, roughly.
 
     Returns
     -------
     Rows or None
-        None where no row of trace is found.
+        None where no row of trace is found. Without pulses; to be refined by :func:`refine_rows`.
     """
-    long = long_strokes(_without_rules(runs), mm)
     if len(long.x) == 0:
         return None
     step = max(1, round(0.7 * mm))
@@ -102,13 +101,33 @@ def find_rows(runs: Runs, mm: float) -> Rows | None:
     if not places:
         return None
     levels = _levels(long, (np.array(places) + 0.5) * step, 3 * step)
+    return refine_rows(long, long, levels, mm)
+
+
+def refine_rows(runs: Runs, long: Runs, levels: NDArray[np.float64], mm: float) -> Rows:
+    """Follow the baselines and place the ends of rows that are known to be there.
+
+    Parameters
+    ----------
+    runs, long : Runs
+        Ink, and the long strokes of it.
+    levels : ndarray of float64, shape (rows,)
+        Roughly their baselines.
+    mm : float
+        Working px per mm.
+
+    Returns
+    -------
+    Rows
+    """
+    levels = _levels(long, levels, max(2.0, 2 * mm))
     baselines = _local_baselines(long, levels, mm)
     pulses = find_pulses(runs, baselines, mm)
     left, right = _ends(long, runs, baselines, pulses, mm)
     return Rows(baselines, levels, left, right, pulses)
 
 
-def long_strokes(runs: Runs, mm: float) -> Runs:
+def long_strokes(runs: Runs, mm: float, labels: NDArray[np.int64] | None = None) -> Runs:
     """Keep the ink of strokes as wide as a trace; letters, pulses and flat rules go.
 
     Parameters
@@ -116,6 +135,8 @@ def long_strokes(runs: Runs, mm: float) -> Runs:
     runs : Runs
     mm : float
         Working px per mm.
+    labels : ndarray of int64, shape (n,), optional
+        The runs' strokes, where they are known.
 
     Returns
     -------
@@ -124,7 +145,8 @@ def long_strokes(runs: Runs, mm: float) -> Runs:
     count = len(runs.x)
     if count == 0:
         return runs
-    labels = stroke_labels(count, *neighbours(runs, 1))
+    if labels is None:
+        labels = stroke_labels(count, *neighbours(runs, 1))
     left, right = np.full(count, runs.size[0]), np.full(count, -1)
     top, bottom = np.full(count, runs.size[1]), np.full(count, -1)
     np.minimum.at(left, labels, runs.x)
@@ -135,7 +157,7 @@ def long_strokes(runs: Runs, mm: float) -> Runs:
     return runs.where(keep)
 
 
-def _without_rules(runs: Runs) -> Runs:
+def without_rules(runs: Runs) -> Runs:
     """Drop printed level lines: rows of pixels that are ink over the whole width of the print."""
     height = runs.size[1]
     if len(runs.x) == 0:
@@ -224,6 +246,9 @@ def _levels(runs: Runs, places: NDArray[np.float64], reach: float) -> NDArray[np
     levels = []
     for place in places:
         near = middle[np.abs(middle - place) < reach]
+        if near.size == 0:
+            levels.append(float(place))
+            continue
         counts = np.bincount(np.round(near).astype(int), minlength=8).astype(float)
         levels.append(float(np.argmax(np.convolve(counts, [1, 2, 3, 2, 1], mode="same"))))
     return np.array(levels)

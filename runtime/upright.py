@@ -17,6 +17,8 @@ __all__ = ["Pencil", "level_lines", "lies_on_side", "map_points", "straightening
 MAX_SLOPE = 0.195
 #: Largest change of slope from the middle of the picture to its edge by perspective.
 MAX_FAN = 0.09
+#: Slope (px/px) below which lines are level: 0.1 degrees, or half a row of pixels in 250.
+LEVEL = 0.002
 #: Strips that the picture is cut into for the search.
 STRIPS = 28
 #: Darkness is cut off here, so that faint grids count beside black traces (grey levels).
@@ -43,6 +45,10 @@ class Pencil:
     slope: float
     fan: float
     sharpness: float
+
+    def negligible(self, reach: float) -> bool:
+        """Tell whether the lines are level, `reach` px above and below the middle too."""
+        return abs(self.slope) < LEVEL and abs(self.fan) * reach < 2 * LEVEL
 
 
 def level_lines(darkness: NDArray[np.uint8]) -> Pencil:

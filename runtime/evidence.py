@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from runtime.prediction import Evidence, Prediction
 
-__all__ = ["SLOTS", "LeadShare", "Reading", "explanation", "read_evidence"]
+__all__ = ["SLOTS", "LeadShare", "Reading", "explained_label", "explanation", "read_evidence"]
 
 SLOTS: Final = 8
 """Finest stretches of a lead that are told apart: 0.3 s each, a QRS complex or a T wave."""
@@ -34,12 +34,14 @@ class LeadShare:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The evidence for the answer of one page.
+    """The evidence for one class on one page.
 
     Attributes
     ----------
+    label : str
+        The class that it is evidence for.
     scores : ndarray of float32, shape (3, 4 * slots)
-        What each stretch of each lead of the canonical arrangement adds to the answer, against
+        What each stretch of each lead of the canonical arrangement adds to this class, against
         the mean of all classes, divided by the largest magnitude: -1..1.
     slots : int
         Stretches a lead.
@@ -47,9 +49,18 @@ class Reading:
         The leads that carried the answer, the strongest first; empty where none spoke for it.
     """
 
+    label: str
     scores: NDArray[np.float32]
     slots: int
     leads: tuple[LeadShare, ...]
+
+
+def explained_label(prediction: Prediction) -> str | None:
+    """Return the class whose evidence is shown: the answer, unless another class is flagged."""
+    p = prediction.probabilities
+    if p is None or not prediction.flags or prediction.label in prediction.flags:
+        return prediction.label
+    return max(prediction.flags, key=lambda flag: p[flag])
 
 
 def read_evidence(prediction: Prediction) -> Reading | None:
@@ -66,9 +77,10 @@ def read_evidence(prediction: Prediction) -> Reading | None:
     kept = prediction.evidence
     if kept is None or kept.contributions is None or not kept.panel or not kept.panel.leads:
         return None
-    if prediction.label is None or prediction.probabilities is None:
+    label = explained_label(prediction)
+    if label is None or prediction.probabilities is None:
         return None
-    index = list(prediction.probabilities).index(prediction.label)
+    index = list(prediction.probabilities).index(label)
     values = np.asarray(kept.contributions, dtype=np.float32)
     relative = values[:, :, index] - values.mean(axis=2)
     scores = _regrid(relative)
@@ -76,21 +88,21 @@ def read_evidence(prediction: Prediction) -> Reading | None:
     peak = float(np.abs(scores).max())
     if peak > 0:
         scores = scores / peak
-    return Reading(scores.astype(np.float32), scores.shape[1] // len(CANONICAL[0]), leads)
+    return Reading(label, scores.astype(np.float32), scores.shape[1] // len(CANONICAL[0]), leads)
 
 
 def explanation(prediction: Prediction) -> dict[str, Any]:
     """Return what `serve` tells beside the picture, ready for JSON.
 
-    ``method`` is None where there is no evidence; ``leads`` holds name and share of the leads
-    that carried the answer, the strongest first.
+    ``method`` and ``label`` are None where there is no evidence; ``leads`` holds name and share
+    of the leads that carried the class, the strongest first.
     """
     reading = read_evidence(prediction)
     kept = prediction.evidence
     if reading is None or kept is None:
-        return {"method": None, "leads": []}
+        return {"method": None, "label": None, "leads": []}
     leads = [{"name": lead.name, "share": round(lead.share, 4)} for lead in reading.leads]
-    return {"method": kept.method, "leads": leads}
+    return {"method": kept.method, "label": reading.label, "leads": leads}
 
 
 def _regrid(values: NDArray[np.float32]) -> NDArray[np.float32]:

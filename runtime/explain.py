@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 from runtime.cli import INTENDED_USE
-from runtime.evidence import read_evidence
+from runtime.evidence import explained_label, read_evidence
 from runtime.labels import LABEL_NAMES
 from runtime.outputs import atomic_bytes
 from runtime.preprocess import CANONICAL, cells_to_page
@@ -274,11 +274,11 @@ def _head(prediction: Prediction, reading: Reading | None, width: int, unit: flo
     """Return the strip above the page: the answer, what is doubtful, the leads that carried it."""
     title, notes = _answer(prediction), list(prediction.reasons)
     if prediction.flags:
-        names = ", ".join(LABEL_NAMES.get(flag, flag) for flag in prediction.flags)
-        notes.insert(0, f"Flagged: {names}")
+        notes.insert(0, "Flagged as critical: " + ", ".join(map(_name, prediction.flags)))
     if reading is not None and reading.leads:
         shares = ", ".join(f"{lead.name} {lead.share:.0%}" for lead in reading.leads)
-        notes.append(f"Carried by lead{'s' * (len(reading.leads) > 1)} {shares}")
+        plural = "s" * (len(reading.leads) > 1)
+        notes.append(f"{_name(reading.label)}: carried by lead{plural} {shares}")
     elif reading is None and prediction.label is not None:
         notes.append("The leads could not be told apart, so no evidence is marked")
     lines = [part for note in notes for part in textwrap.wrap(note, 96)]
@@ -286,7 +286,8 @@ def _head(prediction: Prediction, reading: Reading | None, width: int, unit: flo
     strip = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(strip)
     _symbol(pen, prediction, round(34 * unit), round(32 * unit), round(16 * unit))
-    pen.text((62 * unit, 14 * unit), title, font=_font(round(30 * unit)), fill=INK)
+    size = 30 if len(title) <= 58 else 21
+    pen.text((62 * unit, (44 - size) * unit), title, font=_font(round(size * unit)), fill=INK)
     for index, line in enumerate(lines):
         place = (62 * unit, (54 + 27 * index) * unit)
         pen.text(place, line, font=_font(round(19 * unit)), fill=INK)
@@ -295,13 +296,20 @@ def _head(prediction: Prediction, reading: Reading | None, width: int, unit: flo
 
 
 def _answer(prediction: Prediction) -> str:
+    """Return the title: a flagged class whatever the label, as on the page of `serve`."""
     if prediction.label is None:
         return {"rejected": "Not answered", "error": "Cannot be read"}.get(
             prediction.status, prediction.status
         )
-    name = LABEL_NAMES.get(prediction.label, prediction.label)
-    doubt = "Uncertain; best guess: " if prediction.status == "uncertain" else ""
-    return f"{doubt}{name}, {prediction.confidence or 0.0:.0%}"
+    name = f"{_name(prediction.label)}, {prediction.confidence or 0.0:.0%}"
+    if prediction.flags and prediction.label not in prediction.flags:
+        guess = "best guess" if prediction.status == "uncertain" else "most probable"
+        return f"{_name(explained_label(prediction) or '')} flagged; {guess}: {name}"
+    return f"Uncertain; best guess: {name}" if prediction.status == "uncertain" else name
+
+
+def _name(label: str) -> str:
+    return LABEL_NAMES.get(label, label)
 
 
 def _symbol(pen: ImageDraw.ImageDraw, prediction: Prediction, x: int, y: int, r: int) -> None:
@@ -355,10 +363,10 @@ def _foot(prediction: Prediction, reading: Reading | None, width: int, unit: flo
 def _legend(strip: Image.Image, unit: float) -> Image.Image:
     """Draw one sample of each hatching with its meaning."""
     entries = [
-        ("for", 2, "spoke strongly for the answer"),
+        ("for", 2, "speaks strongly for it"),
         ("for", 1, "clearly"),
         ("for", 0, "somewhat"),
-        ("against", 0, "spoke against it"),
+        ("against", 0, "speaks against it"),
     ]
     font, x = _font(round(17 * unit)), 20.0 * unit
     for kind, level, text in entries:

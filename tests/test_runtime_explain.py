@@ -114,6 +114,14 @@ def test_the_leads_that_carried_the_answer_are_named_in_order(prediction: Predic
     assert told["leads"][0]["share"] == pytest.approx(1 / 1.9, abs=1e-3)
 
 
+def test_a_flagged_class_is_explained_rather_than_the_label_beside_it() -> None:
+    hidden = answered(word="hidden")
+    assert (hidden.label, hidden.flags) == ("normal", ("myocardial_infarction",))
+    told = explanation(hidden)
+    assert told["label"] == "myocardial_infarction"
+    assert told["leads"][0]["name"] == "V2"
+
+
 def test_what_all_classes_share_is_no_evidence(prediction: Prediction) -> None:
     contributions = np.ones((3, 32, 5), np.float32)
     reading = read_evidence(with_evidence(prediction, contributions))

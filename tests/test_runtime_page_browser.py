@@ -142,6 +142,14 @@ def test_an_uncertain_answer_does_not_stand_there_in_large_type(page: Page) -> N
     assert "minimum confidence" in page.inner_text(".reasons")
 
 
+def test_a_flagged_class_stands_there_in_large_type_whatever_the_label(page: Page) -> None:
+    choose(page, "hidden.png")
+    assert page.inner_text("#verdict") == "Active myocardial infarction"
+    assert "Most probable class: Normal, 71" in page.inner_text(".verdict")
+    assert "Active myocardial infarction: carried by" in page.inner_text(".evidence")
+    assert page.get_attribute(".verdict", "data-tone") == "flagged"
+
+
 def test_status_is_shown_by_shape_and_words_too(page: Page) -> None:
     shapes, words = set(), set()
     for name, content in (
@@ -271,8 +279,8 @@ def test_the_whole_way_is_done_by_keyboard_alone(page: Page, tmp_path: Path) -> 
     file.write_bytes(PICTURE)
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.className") == "skip"
-    tab_to(page, "Choose a file")
     with page.expect_file_chooser() as chooser:
+        tab_to(page, "Choose a file")
         page.keyboard.press("Enter")
     chooser.value.set_files(file)
     page.wait_for_selector("#verdict")
@@ -431,7 +439,7 @@ def test_screenshots_are_written_for_a_person_to_look_at(
 
     page.wait_for_selector("#state[data-state=ready]")
     page.screenshot(path=shots / f"{size}-start.png")
-    for word in ("infarction", "unsure", "normal"):
+    for word in ("infarction", "hidden", "unsure", "normal"):
         choose(page, f"{word}.png")
         page.wait_for_function("name => document.body.innerText.includes(name)", arg=f"{word}.png")
         page.screenshot(path=shots / f"{size}-{word}.png")

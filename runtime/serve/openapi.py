@@ -193,6 +193,7 @@ def _schemas(labels: Sequence[str]) -> dict[str, Any]:
                 "answer with their shares; with `explain=1` only.",
                 "properties": {
                     "method": {"enum": ["model", "occlusion", None]},
+                    "label": {"enum": [*labels, None]},
                     "leads": {
                         "type": "array",
                         "items": {
@@ -202,7 +203,7 @@ def _schemas(labels: Sequence[str]) -> dict[str, Any]:
                         },
                     },
                 },
-                "required": ["method", "leads"],
+                "required": ["method", "label", "leads"],
             },
             "explanation_png": {
                 "type": "string",

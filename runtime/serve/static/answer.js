@@ -32,16 +32,27 @@ export function shape(tone) {
   return svg;
 }
 
+// What stands there in large type: a flagged class whatever the label, an answer only if it can be
+// relied on.
 export function headline(record, facts) {
+  if (record.flags.length > 0) return byProbability(record).map((flag) => labelName(flag, facts)).join(" / ");
   if (record.status !== "ok") return t(`answer.${record.status}`);
   return labelName(record.label, facts);
 }
 
-// An answer that cannot be relied on must not stand there in large type.
+function byProbability(record) {
+  return [...record.flags].sort((a, b) => record.probabilities[b] - record.probabilities[a]);
+}
+
+// The line below it.
 export function sureness(record, facts) {
   if (record.label === null) return "";
   const values = { label: labelName(record.label, facts), percent: percent(record.confidence) };
-  return t(record.status === "ok" ? "answer.confidence" : "answer.guess", values);
+  if (record.status === "uncertain") {
+    return t(record.flags.length > 0 ? "answer.guess-flagged" : "answer.guess", values);
+  }
+  const same = record.flags.length === 0 || headline(record, facts) === values.label;
+  return t(same ? "answer.confidence" : "answer.probable", values);
 }
 
 export function make(name, properties = {}, ...children) {
@@ -193,7 +204,8 @@ export function evidenceText(record) {
   const leads = record.explanation?.leads ?? [];
   if (leads.length === 0) return "";
   const names = leads.map(({ name, share }) => t("evidence.lead", { lead: name, percent: percent(share) }));
-  return `${t("evidence.carried")}: ${names.join(", ")}`;
+  const values = { label: labelName(record.explanation.label, null), leads: names.join(", ") };
+  return t("evidence.carried", values);
 }
 
 function evidence(entry, pageIndex, openEvidence) {

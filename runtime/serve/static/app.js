@@ -156,7 +156,8 @@ async function readPage(file, number, count) {
   try {
     const answer = await send(file, running.signal);
     keep(answer);
-    say(t("answer.ready"));
+    const record = worst(visit[0]);
+    say(t("answer.ready", { answer: headline(record, facts), sure: sureness(record, facts) }));
   } catch (fault) {
     if (fault.name !== "AbortError") alertText(problemText(fault));
   } finally {

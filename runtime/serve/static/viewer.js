@@ -1,7 +1,5 @@
 // The enlarged page: size by buttons, keys, wheel and pinch; place by scrolling, dragging and keys.
 
-import { t } from "./strings.js";
-
 const STEP = 1.25;
 const LARGEST = 8;
 
@@ -24,7 +22,7 @@ export class Viewer {
     for (const end of ["pointerup", "pointercancel", "pointerleave"]) {
       this.pane.addEventListener(end, (event) => this.touches.delete(event.pointerId));
     }
-    this.image.onload = () => this.setZoom(1);
+    this.image.onload = () => this.setZoom(this.zoom);
     window.addEventListener("resize", () => this.dialog.open && this.setZoom(this.zoom));
   }
 
@@ -32,14 +30,16 @@ export class Viewer {
     this.image.alt = text;
     this.image.src = url;
     this.dialog.showModal();
-    this.setZoom(1);
     this.pane.focus();
+    this.setZoom(1);
   }
 
   // Zoom 1 shows the whole page; the point in the middle of the pane stays where it is.
   setZoom(zoom, at = null) {
+    this.zoom = Math.min(LARGEST, Math.max(1, zoom));
+    this.shown.textContent = `${Math.round(this.zoom * 100)}\u00a0%`;
     const { naturalWidth, naturalHeight } = this.image;
-    if (!naturalWidth) return;
+    if (!naturalWidth) return; // once it is loaded, this is called again
     const pane = this.pane;
     const fit = Math.min(pane.clientWidth / naturalWidth, pane.clientHeight / naturalHeight);
     const before = this.image.getBoundingClientRect();
@@ -48,13 +48,11 @@ export class Viewer {
     const y = at?.y ?? box.top + box.height / 2;
     const u = before.width ? (x - before.left) / before.width : 0.5;
     const v = before.height ? (y - before.top) / before.height : 0.5;
-    this.zoom = Math.min(LARGEST, Math.max(1, zoom));
     this.image.style.width = `${Math.floor(naturalWidth * fit * this.zoom)}px`;
     this.image.style.height = `${Math.floor(naturalHeight * fit * this.zoom)}px`;
     const after = this.image.getBoundingClientRect();
     pane.scrollLeft += after.left + u * after.width - x;
     pane.scrollTop += after.top + v * after.height - y;
-    this.shown.textContent = `${Math.round(this.zoom * 100)} %`;
   }
 
   onKey(event) {

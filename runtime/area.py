@@ -21,16 +21,16 @@ ROW_MM = 250.0
 PULSE_REACH_MM = 16.0
 #: Waves that go further than this (mm) above the first or below the last baseline are cut.
 WAVE_MM = 25.0
-#: Grid that goes this many times beyond what the rows need covers the whole sheet.
-WHOLE_SHEET = 1.13
+#: Runs of ink (as many as this many mm have columns) above or below the traces that make it print.
+PRINT_MM = 15.0
 #: Millimetres between the bold lines of ECG paper.
 BOLD_MM = 5.0
 #: Mean darkness (grey levels) of the faintest grid.
 MIN_GRID = 1.2
-#: Windowed darkness, as a share of the panel's own, at which the grid ends, and the share of the
-#: panel's darker lines from which a row of pixels is a line of the grid.
-GRID_EDGE = 0.4
-GRID_LINE = 0.45
+#: Share of the panel's mean darkness, above the paper's, from which a row of pixels is grid, and how
+#: much wider (mm) than inside the panel a gap between lines may be before the grid has ended.
+GRID_LEVEL = 0.3
+GAP_SLACK_MM = 0.3
 
 
 @dataclass(frozen=True)
@@ -73,18 +73,26 @@ def panel_area(
     """
     mm = (rows.right - rows.left) / ROW_MM
     own = _trace_area(runs, long, rows, mm)
-    top = _reach(darkness, mask, own, axis=1, mm=mm)
-    if top is None:
+    core = Area(rows.left, float(rows.levels[0]), rows.right, float(rows.levels[-1] + 1), "grid")
+    tall = _reach(darkness, mask, core, axis=1, mm=mm)
+    if tall is None:
         return own
-    count = len(rows.levels)
-    if count > 1:
-        spacing = (rows.levels[-1] - rows.levels[0]) / (count - 1)
-        if top[1] - top[0] > WHOLE_SHEET * spacing * count + 10 * mm:
-            return own
-    side = _reach(darkness, mask, Area(own.left, top[0], own.right, top[1], "grid"), axis=0, mm=mm)
-    if side is None:
+    core = Area(rows.left, tall[0], rows.right, tall[1], "grid")
+    wide = _reach(darkness, mask, core, axis=0, mm=mm)
+    if wide is None:
         return own
-    return Area(side[0], top[0], side[1], top[1], "grid")
+    area = Area(wide[0], tall[0], wide[1], tall[1], "grid")
+    return own if _has_print(runs, area, own, mm) else area
+
+
+def _has_print(runs: Runs, area: Area, own: Area, mm: float) -> bool:
+    """Tell whether a grid carries print above or below the traces: it covers the whole sheet."""
+    rim, margin = 1.5 * mm, 2.0 * mm
+    middle = (runs.top + runs.bottom) / 2
+    above = (middle > area.top + rim) & (middle < own.top - margin)
+    below = (middle > own.bottom + margin) & (middle < area.bottom - rim)
+    across = (runs.x > area.left + rim) & (runs.x < area.right - rim)
+    return int(((above | below) & across).sum()) > PRINT_MM * mm
 
 
 def _trace_area(runs: Runs, long: Runs, rows: Rows, mm: float) -> Area:
@@ -117,24 +125,19 @@ def _reach(
         start, stop, length = int(area.left), int(area.right), width
     light = np.where(mask[part], 0, darkness[part])
     sums = light.sum(axis=axis, dtype=np.uint32) / max(light.shape[axis], 1)
-    window = max(3, round(1.04 * BOLD_MM * mm))
-    total = np.concatenate([[0.0], np.cumsum(sums), np.full(window, float(sums.sum()))])
-    total = np.concatenate([np.zeros(window), total])  # total[i + window] = sum of sums[:i]
-    places = np.arange(max(0, start), max(min(length, stop) - window, start + 1))
-    usual = float(np.median(total[places + 2 * window] - total[places + window])) / window
+    start, stop = max(0, min(start, length - 1)), max(1, min(stop, length))
+    usual = float(np.mean(sums[start:stop])) if stop > start else 0.0
+    paper = float(np.percentile(sums, 2.0))
     if usual < MIN_GRID:
         return None
-    line = GRID_LINE * float(np.percentile(sums[max(0, start) : max(stop, start + 1)], 90))
-    going_up = np.arange(min(max(start, 0), length), -1, -1)
-    means = (total[going_up + window] - total[going_up]) / window
-    out = np.flatnonzero(means < GRID_EDGE * usual)
-    edge = int(going_up[out[0]]) if out.size else 0
-    strong = np.flatnonzero(sums[max(0, edge - window) : edge + 1] >= line)
-    first = max(0, edge - window) + int(strong[0]) if strong.size else edge
-    going_down = np.arange(min(max(stop, 0), length), length + 1)
-    means = (total[going_down + 2 * window] - total[going_down + window]) / window
-    out = np.flatnonzero(means < GRID_EDGE * usual)
-    edge = int(going_down[out[0]]) if out.size else length
-    strong = np.flatnonzero(sums[max(0, edge - 1) : edge + window] >= line)
-    last = max(0, edge - 1) + int(strong[-1]) + 1 if strong.size else edge
-    return float(first), float(last)
+    lines = np.flatnonzero(sums >= paper + GRID_LEVEL * (usual - paper))
+    own = lines[(lines >= start) & (lines < stop)]
+    if own.size < 2:
+        return None
+    gap = int(np.diff(own).max(initial=1)) + max(1, round(GAP_SLACK_MM * mm))
+    gap = min(gap, round(1.1 * BOLD_MM * mm))
+    before = lines[lines <= own[0]][::-1]
+    after = lines[lines >= own[-1]]
+    first = before[np.flatnonzero(np.append(-np.diff(before), length) > gap)[0]]
+    last = after[np.flatnonzero(np.append(np.diff(after), length) > gap)[0]]
+    return float(first), float(last + 1)

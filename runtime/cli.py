@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     level = logging.ERROR if args.quiet else logging.DEBUG if args.verbose else logging.WARNING
     logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s: %(message)s")
     # Debug lines are ours to show; libraries' own would tell a nurse nothing.
-    for library in ("PIL", "pydicom", "asyncio", "distributed", "fsspec", "multipart"):
+    for library in ("PIL", "pydicom", "asyncio", "distributed", "fsspec", "python_multipart"):
         logging.getLogger(library).setLevel(logging.ERROR)
     return run_command(lambda: _module(args.command).run(args), verbose=args.verbose)
 

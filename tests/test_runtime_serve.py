@@ -269,7 +269,7 @@ def test_no_name_and_no_token_is_logged(
         async def answer(self, body: bytes | bytearray, name: str, explain: bool) -> Answers:
             raise RuntimeError(f"secret {name}")
 
-    with caplog.at_level(logging.INFO), client(Breaks(), Settings(token=TOKEN)) as http:
+    with caplog.at_level(logging.DEBUG), client(Breaks(), Settings(token=TOKEN)) as http:
         http.headers["Authorization"] = f"Bearer {TOKEN}"
         response = http.post("/classify", **form(name="Jane Doe.jpg"))
     assert response.status_code == 500

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import MutableMapping
+from traceback import format_tb
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -66,7 +67,9 @@ class Shield:
         except HTTPException as fault:  # no such path, or not by this method
             await self._refuse(_of_router(fault), exchange)
         except Exception as fault:
-            _log.error("internal error: %s", type(fault).__name__, exc_info=_verbose())
+            _log.error("internal error: %s", type(fault).__name__)
+            # Where, but not the message: it may hold the name of a file.
+            _log.debug("%s", "".join(format_tb(fault.__traceback__)))
             mistake = Problem(500, "the service made a mistake", "send the page again", close=True)
             await self._refuse(mistake, exchange)
         finally:
@@ -149,7 +152,3 @@ def _method(scope: Scope) -> str:
     """Return the method, or one word for all that nobody should send: labels must stay few."""
     method = str(scope["method"])
     return method if method in ("GET", "HEAD", "POST") else "other"
-
-
-def _verbose() -> bool:
-    return _log.isEnabledFor(logging.DEBUG)

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 __all__ = ["StopSignal", "notify"]
 
+_NOTIFY_S: Final = 0.1
+"""Seconds to wait for the supervisor's queue, which takes some ten messages."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -65,5 +67,7 @@ def notify(*messages: str) -> None:
     if address.startswith("@"):
         address = "\0" + address[1:]
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        # A supervisor that does not listen must not stop the service.
+        channel.settimeout(_NOTIFY_S)
         channel.connect(address)
         channel.sendall("\n".join(messages).encode())

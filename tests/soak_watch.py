@@ -19,6 +19,7 @@ import os
 import platform
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -132,7 +133,17 @@ class Watch:
     moving: bool
     log: Path
     process: subprocess.Popen | None = None
-    starts: int = 0
+
+    def __post_init__(self) -> None:
+        self._ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._ready.bind(str(self.log.with_name("notify")))
+        self._is_ready = threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            if b"READY=1" in self._ready.recv(1000):
+                self._is_ready.set()
 
     def start(self) -> None:
         if self.model:
@@ -145,12 +156,19 @@ class Watch:
         if self.moving:
             command += ["--done", str(self.folders["done"])]
             command += ["--failed", str(self.folders["failed"])]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        environment = os.environ | {
+            "OMP_NUM_THREADS": "1",
+            "NOTIFY_SOCKET": self._ready.getsockname(),
+        }
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stderr=log, stdout=log, env=environment
             )
-        self.starts += 1
+
+    def wait_until_ready(self) -> None:
+        """Wait as systemd does; a machine with much to do starts it slowly."""
+        if not self._is_ready.wait(QUIET_S):
+            raise RuntimeError("the watch did not start")
 
     def kill(self) -> None:
         assert self.process is not None
@@ -158,6 +176,8 @@ class Watch:
             raise RuntimeError(f"the watch ended by itself: {self.log.read_text()[-2000:]}")
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        time.sleep(0.01)  # what the dead process said last is not the next one's
+        self._is_ready.clear()
 
     def stop(self) -> int:
         assert self.process is not None
@@ -360,8 +380,7 @@ def run_scenario(
     started = time.monotonic()
     folders = watch.folders
     watch.start()
-    while not list(folders["out"].glob(".ecg-edge-ledger.sqlite")):
-        time.sleep(0.05)  # a folder that was never watched is not waited for
+    watch.wait_until_ready()  # a folder that was never watched is not waited for
     carts.thread.start()
     trials = disturb()
     carts.thread.join()
@@ -401,8 +420,12 @@ def killing(watch: Watch, kills: int, chance: random.Random, longest_s: float):
 
     def disturb() -> str:
         torn = 0
+        watch.kill()
+        watch.start()
         for _ in range(kills):
-            time.sleep(chance.uniform(0.05, longest_s))
+            if chance.random() > 0.2:  # the others end while they start
+                watch.wait_until_ready()
+            time.sleep(chance.uniform(0.0, longest_s))
             watch.kill()
             torn += len(half_written(watch.folders["out"]))
             watch.start()
@@ -629,7 +652,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--cycles", type=int, default=30, help="of full disk, of vanishing")
     parser.add_argument("--share", type=float, default=0.4, help="of it in all but the first")
-    parser.add_argument("--longest", type=float, default=2.5, help="seconds between kills")
+    parser.add_argument("--longest", type=float, default=2.0, help="seconds to a kill")
     parser.add_argument("--disk-mb", type=int, default=24)
     parser.add_argument("--disk", default=None, help="folder for the scenarios' files")
     parser.add_argument("--looked-at", type=int, default=100_000, help="files of one look")

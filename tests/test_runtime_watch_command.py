@@ -122,5 +122,7 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch) -> None:
         monkeypatch.setenv("NOTIFY_SOCKET", address)
         notify("READY=1", "STATUS=watching")
         assert channel.recv(100) == b"READY=1\nSTATUS=watching"
+        for _ in range(20):
+            notify("WATCHDOG=1")  # nor is one that does not listen
     os.unlink(address)
     notify("READY=1")  # a supervisor that went away is no reason to stop

@@ -21,6 +21,7 @@ from runtime.preprocess import CANONICAL, cells_to_page
 
 if TYPE_CHECKING:
     from runtime.evidence import Reading
+    from runtime.panel import Panel
     from runtime.prediction import Evidence, Prediction
 
 __all__ = ["Explainer", "draw", "png_bytes"]
@@ -38,7 +39,9 @@ _SPACING: Final = (16, 10, 6)
 _AGAINST_FROM: Final = 0.5
 """What spoke against the answer is shown from this share of the strongest place on."""
 _INSET: Final = 0.08
-"""Part of a lead's height left free above and below, so that rows do not run together."""
+"""Part of a lead's box left free above and below, where no other row is nearer."""
+_GAP: Final = 0.04
+"""Part of the distance between two rows that stays free on each side."""
 
 Polygon = list[tuple[float, float]]
 
@@ -221,17 +224,34 @@ def _against(kept: Evidence, reading: Reading, factor: float) -> list[Polygon]:
     return _runs(kept, reading, factor, -2.0, -_AGAINST_FROM)
 
 
+def _insets(panel: Panel) -> dict[str, float]:
+    """Return the part of each lead's box to leave free, so that close rows do not run together."""
+    found = {}
+    for lead in panel.leads:
+        down = (lead.box[3] - lead.box[0]).astype(float)
+        height = float(np.hypot(*down)) or 1.0
+        middle = lead.box.mean(axis=0)
+        # Distance of the other rows along the lead's own vertical; leads beside it have none.
+        away = [abs(float((o.box.mean(axis=0) - middle) @ down)) / height for o in panel.leads]
+        rows = [distance for distance in away if distance > height / 4]
+        room = (0.5 - _GAP) * min(rows, default=height)
+        found[lead.name] = float(np.clip(0.5 - room / height, _INSET, 0.45))
+    return found
+
+
 def _runs(
     kept: Evidence, reading: Reading, factor: float, low: float, high: float
 ) -> list[Polygon]:
     """Return the stretches whose score is in [low, high), neighbours on one lead joined."""
     found: list[Polygon] = []
+    insets = _insets(kept.panel)
     inside = (reading.scores >= low) & (reading.scores < high)
     for row in range(len(CANONICAL)):
         for column in range(len(CANONICAL[0])):
             slots = inside[row, column * reading.slots : (column + 1) * reading.slots]
             for first, last in _stretches(slots):
-                polygon = _polygon(kept, row, column, first / slots.size, last / slots.size)
+                begin, end = column + first / slots.size, column + last / slots.size
+                polygon = _polygon(kept, row, begin, end, insets.get(CANONICAL[row][column], 0.0))
                 if polygon is not None:
                     found.append([(x * factor, y * factor) for x, y in polygon])
     return found
@@ -243,12 +263,11 @@ def _stretches(inside: Any) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
-def _polygon(kept: Evidence, row: int, column: int, begin: float, end: float) -> Any:
-    """Return a stretch of a cell as corners in original px, None where its lead is missing."""
+def _polygon(kept: Evidence, row: int, begin: float, end: float, inset: float) -> Any:
+    """Return a stretch, in cells, as corners in original px; None where its lead is missing."""
     height, width = kept.preprocess.cell_height, kept.preprocess.cell_width
-    rows = ((row + _INSET) * height, (row + 1 - _INSET) * height)
-    columns = ((column + begin) * width, (column + end) * width)
-    corners = cells_to_page(kept.panel, kept.preprocess, rows, columns)
+    rows = ((row + inset) * height, (row + 1 - inset) * height)
+    corners = cells_to_page(kept.panel, kept.preprocess, rows, (begin * width, end * width))
     if corners is None or np.ptp(corners[:, 0]) + np.ptp(corners[:, 1]) < 4:
         return None
     return corners.astype(float).tolist()
@@ -259,14 +278,17 @@ def _name_leads(
 ) -> None:
     """Tag the leads that carried the answer with their name and share, across the upper edge."""
     boxes = {lead.name: lead.box for lead in kept.panel.leads}
+    insets = _insets(kept.panel)
     font = _font(round(17 * unit))
     for lead in reading.leads:
-        x, y = (boxes[lead.name].min(axis=0) * factor).tolist()
+        box = boxes[lead.name]
+        corner = box[0] + insets[lead.name] * (box[3] - box[0])
+        x, y = (corner * factor).tolist()
         text = f"{lead.name}  {lead.share:.0%}"
         place = (x + 8 * unit, max(4 * unit, y - 9 * unit))
         left, top, right, bottom = pen.textbbox(place, text, font=font)
-        box = (left - 6 * unit, top - 4 * unit, right + 6 * unit, bottom + 4 * unit)
-        pen.rectangle(box, fill=PAPER, outline=FOR, width=max(2, round(2 * unit)))
+        frame = (left - 6 * unit, top - 4 * unit, right + 6 * unit, bottom + 4 * unit)
+        pen.rectangle(frame, fill=PAPER, outline=FOR, width=max(2, round(2 * unit)))
         pen.text(place, text, font=font, fill=INK)
 
 

@@ -24,6 +24,8 @@ __all__ = ["Plausibility", "margin_mm", "measure_leads", "sharpness"]
 
 #: Columns that each lead is brought to before leads are compared.
 COLUMNS = 128
+#: Columns left out at either end of a lead, where the next lead or a printed border may reach in.
+BORDER = 5
 #: Height (mV) from which a column counts as steep: no P or T wave rises so much within 20 ms.
 STEEP_MV = 0.25
 #: Leads that sum to zero, with the sign of each.
@@ -81,7 +83,8 @@ def measure_leads(leads: Sequence[LeadTrace]) -> Plausibility:
     Plausibility
     """
     seen = {lead.name: float(np.isfinite(lead.centre).mean()) for lead in leads}
-    curves = {lead.name: _resampled(lead) for lead in leads}
+    inner = slice(BORDER, COLUMNS - BORDER)
+    curves = {lead.name: tuple(c[inner] for c in _resampled(lead)) for lead in leads}
     centre = np.stack([curve[0] for curve in curves.values()])
     height = np.stack([curve[1] for curve in curves.values()])
     change = np.abs(np.diff(centre, axis=1, prepend=centre[:, :1]))

@@ -120,8 +120,8 @@ def test_drift_follows_a_time_column(scored: str, labels: str) -> None:
     text = write_report(scored, labels, None, "recorded")
     assert "| 2019-05 | 2 |" in text
     assert "| 2021-07 | 2 |" in text
-    assert "2 pages without a time are left out." in text
-    assert "1 times of the table are not ISO 8601." in text
+    assert "Left out for want of a time: 2 pages." in text
+    assert "Times of the table that are not ISO 8601: 1." in text
 
 
 def test_agreement_has_wilson_intervals(scored: str, labels: str) -> None:

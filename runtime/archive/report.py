@@ -154,9 +154,9 @@ def _drift(counts: Tally, gathered: Mapping[str, Period], known: KnownPages) -> 
     )
     notes = [f"By {origin}."]
     if counts.undated:
-        notes.append(f"{counts.undated} pages without a time are left out.")
+        notes.append(f"Left out for want of a time: {counts.undated} pages.")
     if known.unreadable_times:
-        notes.append(f"{known.unreadable_times} times of the table are not ISO 8601.")
+        notes.append(f"Times of the table that are not ISO 8601: {known.unreadable_times}.")
     return f"### Drift\n\n{' '.join(notes)}\n\n{_table(columns, rows)}\n\n{layouts}"
 
 

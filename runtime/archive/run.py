@@ -132,7 +132,7 @@ class _Watcher:
         now = monotonic()
         if not self._terminal and now - self._last >= _LINE_S:
             self._last = now
-            self.say(self._progress.line(now))
+            self.say(self._progress.line(now).rpartition("] ")[2])  # without the bar
 
     def close(self) -> None:
         """Clear the bar."""

@@ -40,6 +40,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--audit", type=Path, metavar="DIR", help="folder of train audit, for the model card"
     )
+    parser.add_argument(
+        "--fine-tune",
+        action="store_true",
+        help="let networks get used to integer rounding first; for an int8 that misses a gate",
+    )
     parser.add_argument("--list-formats", action="store_true", help="list the formats and stop")
     _add_common(parser)
     return parser
@@ -111,6 +116,7 @@ def _export(args: argparse.Namespace) -> int:
             limits=args.limits,
             engines=_names(args.engines),
             audit=args.audit,
+            fine_tune=args.fine_tune,
         )
     )
     return 0

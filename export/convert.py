@@ -64,6 +64,7 @@ def convert(
     formats: Sequence[Format],
     folder: Path,
     step: Callable[[str], None],
+    fine_tune: bool = False,
 ) -> Converted:
     """Convert the fold models and the final model of one source, in one process of its own.
 
@@ -77,6 +78,8 @@ def convert(
         Empty; the files are put below it.
     step : callable
         Told each finished step.
+    fine_tune : bool
+        Whether integer formats are made from a copy fine-tuned for rounding (networks only).
 
     Raises
     ------
@@ -101,6 +104,9 @@ def convert(
         "tensors": str((run.root / "tensors.npz").resolve()),
         "parts": parts,
     }
+    for part in parts:
+        # Never on held-out pages: the gates judge on them.
+        part["fine_tune"] = part["training"] if fine_tune and source.kind == "keras" else []
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     _run_worker(folder, step)
     return _collect(run, formats, folder, [part["stem"] for part in parts])
@@ -114,12 +120,16 @@ def _part(
     answer: NDArray[np.int64],
     formats: list[str],
 ) -> dict[str, Any]:
+    seen = run.pages.folds != (-1 if fold is None else fold)
     return {
         "formats": formats,
         "stem": stem,
         "file": str(file.resolve()),
         "calibration": pages_for(run, fold),
         "answer": [int(i) for i in answer],
+        "training": [
+            int(i) for i in np.flatnonzero(run.pages.folds != (-1 if fold is None else fold))
+        ],
     }
 
 

@@ -22,13 +22,34 @@ if TYPE_CHECKING:
 
     from export.source import Run, Source
 
-__all__ = ["EngineResult", "Judged", "engines_at_hand", "judge", "operating_points"]
+__all__ = ["EngineResult", "Judged", "Terms", "engines_at_hand", "judge", "operating_points"]
 
 READERS: Final = {
     "litert": ("litert", "tflite-runtime"),
     "onnxruntime": ("onnxruntime",),
 }
 """Kind of file -> engines that may read it, the reference engine first."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On what terms an export is made.
+
+    Attributes
+    ----------
+    limits : Limits
+    engines : mapping of str to Path or None
+        From `engines_at_hand`.
+    audit : mapping or None
+        ``audit.json`` of ``python -m train audit``, for the model card.
+    fine_tune : bool
+        Whether integer formats come from a copy fine-tuned for rounding.
+    """
+
+    limits: Limits
+    engines: Mapping[str, Path | None]
+    audit: Mapping[str, Any] | None = None
+    fine_tune: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,8 +168,7 @@ def judge(
     source: Source,
     format: Format,
     converted: Converted,
-    limits: Limits,
-    engines: Mapping[str, Path | None],
+    terms: Terms,
 ) -> Judged:
     """Measure every gate of one format.
 
@@ -158,10 +178,9 @@ def judge(
     source : Source
     format : Format
     converted : Converted
-    limits : Limits
-    engines : mapping of str to Path or None
-        From `engines_at_hand`.
+    terms : Terms
     """
+    limits, engines = terms.limits, terms.engines
     points = operating_points(source.decision)
     if format.id in converted.failed:
         reason = f"cannot be converted ({converted.failed[format.id]})"

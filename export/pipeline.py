@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ import numpy as np
 
 from export.convert import convert
 from export.formats import Format
-from export.gates import Limits, read_limits
-from export.judge import Judged, engines_at_hand, judge
+from export.gates import read_limits
+from export.judge import Judged, Terms, engines_at_hand, judge
+from export.lock import differences
 from export.source import Run, Source, read_run
 from export.write_bundle import write_bundle
 from runtime.errors import GateError, MissingExtraError, NoInputError, UsageError
@@ -39,6 +40,8 @@ class Order:
         None: all that are at hand.
     audit : Path or None
         Folder of ``python -m train audit``.
+    fine_tune : bool
+        See `export.fine_tune`.
     """
 
     run: Path
@@ -48,6 +51,7 @@ class Order:
     limits: Path | None = None
     engines: tuple[str, ...] | None = None
     audit: Path | None = None
+    fine_tune: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,15 +78,24 @@ def export(order: Order) -> None:
     EcgEdgeError
         For a RUN that cannot be read, missing packages or an output that cannot be written.
     """
-    limits = read_limits(order.limits)
-    engines = _engines(order.engines)
-    audit = _audit(order.audit)
+    terms = Terms(
+        limits=read_limits(order.limits),
+        engines=_engines(order.engines),
+        audit=_audit(order.audit),
+        fine_tune=order.fine_tune,
+    )
     run = read_run(order.run, order.models)
+    if other := differences():
+        print(
+            "ecg-edge: converting with other packages than export/requirements.lock: "
+            + ", ".join(other),
+            file=sys.stderr,
+        )
     rows: list[_Row] = []
     for source in run.sources:
         formats = [format for format in order.formats if format.source == source.kind]
         if formats:
-            rows += _export_source(order.out, run, source, formats, limits, engines, audit)
+            rows += _export_source(order.out, run, source, formats, terms)
     if not rows:
         raise UsageError(
             "none of these formats fits a model of this RUN", "see python -m export --list-formats"
@@ -104,22 +117,20 @@ def _export_source(
     run: Run,
     source: Source,
     formats: Sequence[Format],
-    limits: Limits,
-    engines: Mapping[str, Path | None],
-    audit: Mapping[str, Any] | None,
+    terms: Terms,
 ) -> list[_Row]:
     rows = []
     with tempfile.TemporaryDirectory(prefix="ecg-export-") as name:
         _say(f"{source.name}: converting {len(source.folds)} folds and the final weights")
-        converted = convert(run, source, formats, Path(name), _say)
+        converted = convert(run, source, formats, Path(name), _say, terms.fine_tune)
         for format in formats:
             _say(f"{source.name}: judging {format.id}")
-            judged = judge(run, source, format, converted, limits, engines)
+            judged = judge(run, source, format, converted, terms)
             print(_gates(source, judged))
             refusal = "; ".join(judged.failed())
             if not refusal:
                 try:
-                    rungs = write_bundle(out, run, source, judged, limits, engines, audit)
+                    rungs = write_bundle(out, run, source, judged, terms)
                     for rung in rungs:
                         print(f"  {'any':<15} {rung.line()}")
                 except GateError as fault:

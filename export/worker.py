@@ -11,6 +11,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,33 +43,60 @@ def main(job_file: Path) -> None:
     (job_file.parent / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
+class _Network:
+    """A Keras model and the files that conversions start from, each made when first needed."""
+
+    def __init__(self, model: Any, folder: Path) -> None:
+        self.model = model
+        self.shape = (1, *(int(size) for size in model.input.shape[1:]))
+        self._folder = folder
+        folder.mkdir()
+
+    @cached_property
+    def saved_model(self) -> Path:
+        """Return the folder of the SavedModel with a fixed batch of one."""
+        import tensorflow as tf
+
+        path = self._folder / "saved_model"
+        signature = [tf.TensorSpec(self.shape, tf.float32, name="page")]
+        self.model.export(
+            str(path), format="tf_saved_model", verbose=False, input_signature=signature
+        )
+        return path
+
+    @cached_property
+    def onnx(self) -> Path:
+        """Return the float32 ONNX file."""
+        from export import to_onnx
+
+        return to_onnx.float32_file(self.model, self.shape, self._folder)
+
+
 def _keras(
     job: dict[str, Any], part: dict[str, Any], tensors: NDArray[np.uint8], folder: Path
 ) -> dict[str, Any]:
     import keras
-    import tensorflow as tf
 
     from export import to_onnx, to_tflite
 
     model = keras.models.load_model(part["file"], compile=False)
-    shape = (1, *(int(size) for size in model.input.shape[1:]))
     samples = calibration.samples(tensors, part["calibration"])
     _save_reference(folder, _keras_answers(model, tensors, part["answer"]))
+    trained = _Network(model, folder / "trained")
     formats = [_TABLE[id] for id in part["formats"]]
-    saved = folder / "saved_model"
-    if any(format.engine == "litert" for format in formats):
-        signature = [tf.TensorSpec(shape, tf.float32, name="page")]
-        model.export(str(saved), format="tf_saved_model", verbose=False, input_signature=signature)
-    float32: list[Path] = []
+    tuned = trained
+    if part["fine_tune"] and any(format.calibrated for format in formats):
+        from export.fine_tune import fine_tuned
+
+        tuned = _Network(fine_tuned(model, tensors, part["fine_tune"]), folder / "tuned")
 
     def write(format: Format, target: Path) -> dict[str, Any]:
+        network = tuned if format.calibrated else trained
         if format.engine == "litert":
-            target.write_bytes(to_tflite.convert(saved, format, samples))
+            target.write_bytes(to_tflite.convert(network.saved_model, format, samples))
             return to_tflite.describe(target.read_bytes())
         if format.engine == "onnxruntime":
-            if not float32:
-                float32.append(to_onnx.float32_file(model, shape, folder))
-            to_onnx.convert(float32[0], format, samples, target)
+            to_onnx.convert(network.onnx, format, samples, target)
             return to_onnx.describe(target)
         model.save(target)
         again = keras.models.load_model(target, compile=False)

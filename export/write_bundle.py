@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from export.gates import Limits, Rung
-from export.judge import Judged, operating_points
+from export.gates import Rung
+from export.judge import Judged, Terms, operating_points
 from export.model_card import INTENDED_USE, model_card
 from export.parity import write_report
 from export.source import Run, Source
@@ -51,9 +51,7 @@ def write_bundle(
     run: Run,
     source: Source,
     judged: Judged,
-    limits: Limits,
-    engines: Mapping[str, Path | None],
-    audit: Mapping[str, Any] | None = None,
+    terms: Terms,
 ) -> tuple[Rung, ...]:
     """Write the bundle of a format that passed its gates.
 
@@ -65,11 +63,8 @@ def write_bundle(
     source : Source
     judged : Judged
         ``judged.passed`` must be true.
-    limits : Limits
-    engines : mapping of str to Path or None
-        From `export.judge.engines_at_hand`; the golden pages are tried on each that passed.
-    audit : mapping or None
-        For the model card.
+    terms : Terms
+        The golden pages are tried on each of its engines that passed.
 
     Returns
     -------
@@ -90,13 +85,14 @@ def write_bundle(
     with replaced_folder(out / name) as folder:
         weights = folder / f"model{judged.format.suffix}"
         shutil.copyfile(judged.weights.path, weights)
-        manifest = _manifest(name, run, source, judged, limits, weights)
+        manifest = _manifest(name, run, source, judged, terms, weights)
         if judged.format.runs_on_device:
             manifest["golden"] = _golden(folder, manifest, judged.engines[0].engine)
         _write_manifest(folder, manifest)
         if judged.format.runs_on_device:
             rungs = tuple(
-                _try_golden(folder, manifest, result.engine, engines) for result in judged.engines
+                _try_golden(folder, manifest, result.engine, terms.engines)
+                for result in judged.engines
             )
             manifest["gates"]["measured"] += [
                 {"engine": result.engine, **rung.to_json()}
@@ -109,9 +105,9 @@ def write_bundle(
             ]
             if failed:
                 raise GateError("; ".join(failed))
-        write_report(folder, run, source, judged, limits)
+        write_report(folder, run, source, judged, terms.limits)
         _write_manifest(folder, manifest)
-        card = model_card(run, source, judged, manifest, audit)
+        card = model_card(run, source, judged, manifest, terms.audit)
         (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return rungs
 
@@ -163,7 +159,7 @@ def _sync(file: Path) -> None:
 
 
 def _manifest(
-    name: str, run: Run, source: Source, judged: Judged, limits: Limits, weights: Path
+    name: str, run: Run, source: Source, judged: Judged, terms: Terms, weights: Path
 ) -> dict[str, Any]:
     assert judged.weights is not None
     content = weights.read_bytes()
@@ -192,14 +188,16 @@ def _manifest(
         "gates": {
             "reference": "the RUN's float32 held-out predictions; the final weights against "
             "themselves before conversion",
-            "limits": asdict(limits),
+            "limits": asdict(terms.limits),
             "measured": [
                 {"engine": engine or "any", **rung.to_json()} for engine, rung in judged.rungs()
             ],
             "passed": True,
         },
         "golden": [],
-        "provenance": _provenance(run, source, reference.version if reference else ""),
+        "provenance": _provenance(
+            run, source, reference.version if reference else "", terms.fine_tune
+        ),
         "requires": _requires(judged),
         "intended_use": INTENDED_USE,
         "license": "Apache-2.0",
@@ -241,7 +239,7 @@ def _metrics(run: Run, source: Source, judged: Judged) -> dict[str, Any]:
     }
 
 
-def _provenance(run: Run, source: Source, engine_version: str) -> dict[str, Any]:
+def _provenance(run: Run, source: Source, engine_version: str, fine_tuned: bool) -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
     packages = dict(run.record.get("packages", {}))
@@ -254,6 +252,7 @@ def _provenance(run: Run, source: Source, engine_version: str) -> dict[str, Any]
         "data_sha256": run.record.get("data", {}).get("sha256", ""),
         "model": source.name,
         "calibration_pages": len(run.calibration),
+        "fine_tuned_for_integers": fine_tuned,
         "engine_version": engine_version,
         "packages": packages,
     }

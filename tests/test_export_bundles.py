@@ -24,7 +24,7 @@ from export.convert import FINAL, Converted, convert
 from export.formats import chosen
 from export.gates import read_limits
 from export.inference import answer
-from export.judge import judge, structure
+from export.judge import Terms, judge, structure
 from export.source import Run, read_run
 from runtime.bundle import load_bundle
 from runtime.classifier import Classifier
@@ -275,8 +275,7 @@ def test_an_engine_that_refuses_the_file_is_named_and_the_format_not_shipped(
         workshop.run.sources[0],
         chosen("tflite-float32")[0],
         replace(workshop.network, weights=made),
-        read_limits(),
-        ENGINES,
+        Terms(read_limits(), ENGINES),
     )
     assert "litert" in judged.refused_by
     assert not judged.passed

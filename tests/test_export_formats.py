@@ -58,3 +58,12 @@ def test_list_formats_needs_no_run(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_missing_or_wrong_arguments_have_their_exit_code(words: list[str], code: int) -> None:
     assert main(words) == code
+
+
+def test_lock_file_pins_the_converters_and_names_what_differs(monkeypatch) -> None:
+    from export import lock
+
+    pins = lock.locked()
+    assert {"tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "skl2onnx"} <= set(pins)
+    monkeypatch.setattr(lock, "version", lambda name: "0.1" if name == "onnx" else pins[name])
+    assert lock.differences() == [f"onnx 0.1 ({pins['onnx']})"]

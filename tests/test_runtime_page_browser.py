@@ -22,6 +22,8 @@ from runtime.serve.settings import Settings
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"phone": (390, 844), "tablet": (820, 1180), "desktop": (1440, 900)}
 CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 FLAGS = (
@@ -50,7 +52,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def axe() -> str:
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return axe-core's script, from `.cache` or fetched there by npm."""
     folder = ROOT / ".cache" / "axe-core"
     script = folder / "axe.min.js"
@@ -58,14 +60,16 @@ def axe() -> str:
         npm = shutil.which("npm")
         if npm is None:
             missing("no npm to fetch axe-core with: apt-get install npm")
-        folder.mkdir(parents=True, exist_ok=True)
-        words = [str(npm), "pack", AXE, "--silent", "--pack-destination", str(folder)]
-        packed = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+        work = tmp_path_factory.mktemp("axe")
+        words = [str(npm), "pack", AXE, "--silent"]
+        packed = subprocess.run(words, cwd=work, capture_output=True, text=True, check=False)
         if packed.returncode != 0:
             missing(f"npm cannot fetch {AXE}: {packed.stderr[-200:]}")
-        archive = folder / packed.stdout.strip().splitlines()[-1]
-        shutil.unpack_archive(archive, folder)
-        shutil.copy(folder / "package" / "axe.min.js", script)
+        shutil.unpack_archive(next(work.glob("*.tgz")), work)
+        folder.mkdir(parents=True, exist_ok=True)
+        part = script.with_suffix(f".{os.getpid()}")
+        shutil.copy(work / "package" / "axe.min.js", part)
+        os.replace(part, script)  # several test processes may fetch it at once
     return script.read_text(encoding="utf-8")
 
 

@@ -127,9 +127,7 @@ def _part(
         "file": str(file.resolve()),
         "calibration": pages_for(run, fold),
         "answer": [int(i) for i in answer],
-        "training": [
-            int(i) for i in np.flatnonzero(run.pages.folds != (-1 if fold is None else fold))
-        ],
+        "training": [int(i) for i in np.flatnonzero(seen)],
     }
 
 

@@ -19,7 +19,7 @@ from runtime.errors import UsageError
 from runtime.serve.answers import Answers
 from runtime.serve.app import Service
 from runtime.serve.pages import load_files, strings_for
-from runtime.serve.pool import NotAnswered
+from runtime.serve.pool import NotAnswered, NoWorker
 from runtime.serve.settings import Settings, settings_from
 from runtime.serve.shield import SECURITY_HEADERS
 
@@ -247,6 +247,24 @@ def test_a_worker_that_hung_or_died_leaves_a_record(answerer: InProcess) -> None
         assert response.status_code == 422
         assert response.json()["reasons"] == ["reading this took longer than 30 s"]
         assert response.json()["model"] == answerer.model
+
+
+def test_workers_that_are_all_taken_too_long_are_503() -> None:
+    class Taken(InProcess):
+        async def answer(self, body: bytes | bytearray, name: str, explain: bool) -> Answers:
+            raise NoWorker
+
+    with client(Taken()) as http:
+        response = http.post("/classify", **form())
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "2"
+
+
+def test_a_proxy_on_the_same_machine_may_pass_its_host_on(answerer: InProcess) -> None:
+    proxied = {"Host": "ward.example", "Origin": "https://ward.example"}
+    with client(answerer, Settings(token=TOKEN, remote=True)) as http:
+        headers = {"Authorization": f"Bearer {TOKEN}", **proxied}
+        assert http.post("/classify", headers=headers, **form()).status_code == 200
 
 
 def test_metrics_count_pages_requests_and_stages(answerer: InProcess) -> None:

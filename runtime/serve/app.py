@@ -15,7 +15,7 @@ from runtime.serve.limits import Gate, Intake
 from runtime.serve.metrics import CONTENT_TYPE, Metrics
 from runtime.serve.openapi import build
 from runtime.serve.pages import load_files, strings_for
-from runtime.serve.pool import NotAnswered
+from runtime.serve.pool import NotAnswered, NoWorker
 from runtime.serve.problems import Problem
 from runtime.serve.shield import Shield
 from runtime.serve.upload import received
@@ -85,9 +85,7 @@ class Service:
     async def _classify(self, request: Request) -> Response:
         explain = _explain(request)
         if self.stopping or not self._answerer.ready:
-            raise Problem(
-                503, "no page can be answered now", "come again in a moment", {"Retry-After": "2"}
-            )
+            raise _not_ready()
         self._intake.check_stated_length(request.headers)
         with self._intake.opened() as receipt:
             upload = await received(request, receipt)
@@ -95,6 +93,8 @@ class Service:
                 self._metrics.in_hand.set(self._answering.taken)
                 try:
                     answers = await self._answerer.answer(upload.body, upload.name, explain)
+                except NoWorker:
+                    raise _not_ready() from None
                 except NotAnswered as fault:
                     answers = Answers([self._failed(upload.name, str(fault))])
             self._metrics.in_hand.set(self._answering.taken)
@@ -123,7 +123,7 @@ class Service:
 
     async def _readyz(self, request: Request) -> Response:
         if self.stopping or not self._answerer.ready:
-            raise Problem(503, "no page can be answered now", "look again in a moment")
+            raise _not_ready()
         return JSONResponse({"status": "ready"})
 
     async def _info(self, request: Request) -> Response:
@@ -163,6 +163,12 @@ def _named(service: Service, router: Router) -> ASGIApp:
         await router(scope, receive, send)
 
     return app
+
+
+def _not_ready() -> Problem:
+    return Problem(
+        503, "no page can be answered now", "come again in a moment", {"Retry-After": "2"}
+    )
 
 
 def _explain(request: Request) -> bool:

@@ -17,7 +17,7 @@ from runtime.serve.frames import pack, receive_frame
 if TYPE_CHECKING:
     from runtime.serve.settings import Settings
 
-__all__ = ["Answerer", "NotAnswered", "WorkerPool"]
+__all__ = ["Answerer", "NoWorker", "NotAnswered", "WorkerPool"]
 
 _log = logging.getLogger("ecg_edge.serve")
 
@@ -32,6 +32,10 @@ _AGAIN_S: Final = (0.0, 1.0, 5.0, 15.0)
 
 class NotAnswered(Exception):
     """The worker that had the upload hung or died; the message says so in plain words."""
+
+
+class NoWorker(Exception):
+    """No worker became free in time; the upload was not looked at."""
 
 
 class Answerer(Protocol):
@@ -56,6 +60,8 @@ class Answerer(Protocol):
         ------
         NotAnswered
             If its worker had to be ended or ended by itself.
+        NoWorker
+            If all workers are taken for too long.
         """
         ...
 
@@ -105,7 +111,7 @@ class WorkerPool:
             async with asyncio.timeout(self._settings.answer_timeout_s):
                 worker = await self._idle.get()
         except TimeoutError:
-            raise NotAnswered("no worker became free in time; send the page again") from None
+            raise NoWorker from None
         try:
             async with asyncio.timeout(self._settings.answer_timeout_s):
                 answers = await self._exchange(worker, body, name, explain)

@@ -53,14 +53,18 @@ class Architecture:
     column_stride: int
     blocks: tuple[Block, ...]
     separate_leads: bool = False
-    column_pooling: bool = True
     context: int = 0
     dropout: float = 0.3
 
 
 ARCHITECTURES = {
     "tiny": Architecture(
-        "tiny", 24, 5, 2, (Block(32, 7, 1), Block(48, 7, 2), Block(64, 7, 2), Block(96, 7, 2))
+        "tiny",
+        24,
+        5,
+        2,
+        (Block(32, 7, 1), Block(48, 7, 2), Block(64, 7, 2), Block(96, 7, 2)),
+        context=32,
     ),
     "accurate": Architecture(
         "accurate",

@@ -60,15 +60,13 @@ def _trunk(x: Any, architecture: Architecture, height: int) -> Any:
     x = layers.Conv2D(
         architecture.column_channels,
         (1, architecture.column_kernel),
-        strides=(1, 1 if architecture.column_pooling else architecture.column_stride),
+        strides=(1, architecture.column_stride),
         padding="same",
         use_bias=False,
         name="columns",
     )(x)
     x = _normalise(x, "columns_bn")
     x = layers.ReLU(6.0, name="columns_relu")(x)
-    if architecture.column_pooling and architecture.column_stride > 1:
-        x = layers.MaxPooling2D((1, architecture.column_stride), name="columns_pool")(x)
     if architecture.separate_leads:
         x = _cells_as_rows(x)
     for index, block in enumerate(architecture.blocks):

@@ -54,7 +54,9 @@ class FitOptions:
     balance
         Exponent of the class weights n / (k n_c): 0 ignores class sizes, 1 evens them out.
     validation_share
-        Share of the training part, by group, that chooses the epoch to keep.
+        Share of the training part, by group, that chooses the epoch to keep (early stopping). 0:
+        the whole schedule is run on all of the training part; with classes of 47 pages, a choice
+        by an eighth of them is noise (docs/experiments.md).
     patience
         Epochs without a better validation loss after which the fit stops.
     averaging
@@ -64,13 +66,13 @@ class FitOptions:
         Changes of the training pages.
     """
 
-    epochs: int = 60
+    epochs: int = 40
     batch: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
     label_smoothing: float = 0.05
     balance: float = 0.5
-    validation_share: float = 0.125
+    validation_share: float = 0.0
     patience: int = 20
     averaging: float = 0.7
     augmentation: SignalAugmentation = field(default_factory=SignalAugmentation)
@@ -253,7 +255,9 @@ class _Fit:
         aside = inner_validation(
             self.labels[part], groups, self.options.validation_share, self.job.seed
         )
-        self.train, self.validation = part[~aside], part[aside]
+        self.train, self.chooses_epoch = part[~aside], bool(aside.any())
+        # Without pages set aside the curve shows the held-out fold; nothing is chosen by it.
+        self.watched = part[aside] if self.chooses_epoch else np.array(self.job.test, dtype=int)
 
     def run(self) -> None:
         """Fit, and write result.npz."""
@@ -264,14 +268,14 @@ class _Fit:
                 break
             self._one_epoch()
             self._save_state()
-        if not len(self.validation):
+        if not self.chooses_epoch:
             self.best, self.best_epoch = self.mean, self.epoch
         self.model.set_weights(self.best)
         self._write_result()
 
     def _stalled(self) -> bool:
         waited = self.epoch - self.best_epoch
-        return len(self.validation) > 0 and waited >= self.options.patience
+        return self.chooses_epoch and waited >= self.options.patience
 
     def _one_epoch(self) -> None:
         rng = np.random.default_rng([self.job.seed, self.epoch])
@@ -292,7 +296,7 @@ class _Fit:
             "loss": loss,
             "accuracy": accuracy,
         }
-        if len(self.validation):
+        if len(self.watched):
             row.update(self._validate())
         self.history.append(row)
 
@@ -314,16 +318,16 @@ class _Fit:
         return float(loss), float(accuracy)
 
     def _validate(self) -> dict[str, float]:
-        """Judge the mean weights on the pages set aside, and keep the best."""
+        """Judge the mean weights on the watched pages; keep the best where these choose."""
         current = [w.copy() for w in self.model.get_weights()]
         self.model.set_weights(self.mean)
-        logits = self._predict(self.validation)[0]
+        logits = self._predict(self.watched)[0]
         self.model.set_weights(current)
-        truth = self.labels[self.validation]
+        truth = self.labels[self.watched]
         log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
         weight = self.weights[truth]
         loss = -float(np.average(log_p[np.arange(len(truth)), truth], weights=weight))
-        if loss < self.best_loss:
+        if self.chooses_epoch and loss < self.best_loss:
             self.best_loss, self.best_epoch, self.best = loss, self.epoch, self.mean
         right = logits.argmax(axis=1) == truth
         return {"val_loss": loss, "val_accuracy": float(right.mean())}

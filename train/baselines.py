@@ -108,7 +108,7 @@ def decision_tree(seed: int) -> Pipeline:
 
 
 BASELINES = {
-    "svm": Baseline("svm", "svm", BlockMean(4, 4), lambda s: support_vector_machine(64, s)),
+    "svm": Baseline("svm", "svm", BlockMean(2, 128), lambda s: support_vector_machine(64, s)),
     "random-forest": Baseline("random-forest", "random-forest", BlockMean(2, 128), random_forest),
     "decision-tree": Baseline("decision-tree", "decision-tree", BlockMean(2, 128), decision_tree),
 }

@@ -68,6 +68,6 @@ def count_pages(data: bytes, most: int) -> int:
                     raise PageError("the tags of the TIFF are damaged", "export or scan it again")
                 place += step
             (place,) = struct.unpack_from(order + word, data, place)
-    except struct.error:  # the chain leads out of the file; what was reached is read
+    except (struct.error, OverflowError):  # the chain leads out of the file: read what was reached
         return max(1, len(seen))
     return max(1, len(seen))

@@ -166,11 +166,11 @@ def odd_picture(rng: np.random.Generator) -> bytes:
     return saved(made, "PNG", compress_level=1) if rng.random() < 0.5 else saved(made, "BMP")
 
 
-PAGE_SHARE = 0.1
+PAGE_SHARE = 0.05
 """Share of inputs made from files of page size, which go through panel and gate if they decode.
 
 The others come from small pictures, which the gate refuses by their size: decoding spoilt bytes is
-the dangerous part, and takes a tenth of the time. PDFs and waveforms are always of page size.
+the dangerous part, and takes a twentieth of the time. PDFs and waveforms are always of page size.
 """
 
 PAGE_WIDTH, SMALL_WIDTH = 460, 130
@@ -312,6 +312,7 @@ class Run:
             record = json.loads(line)
             if "found" in record:
                 self.findings.append(record)
+                print(line.decode(), file=sys.stderr)
                 continue
             if record["done"] // 10_000 > self.next // 10_000:
                 print(f"{record['done']} inputs, {len(self.findings)} findings", file=sys.stderr)

@@ -291,6 +291,12 @@ def test_tags_that_share_their_data_over_and_over_are_refused():
         open_document(chained_tiff(1, 300_000, kind=4))
 
 
+@pytest.mark.parametrize("place", [2**31, 2**63 + 8, 2**64 - 1])
+def test_big_tiff_whose_chain_leads_out_of_the_file_is_damaged(place):
+    with pytest.raises(PageError, match="damaged|too early"):
+        open_document(b"II+\0\x08\0\0\0" + struct.pack("<Q", place) + bytes(64))
+
+
 def test_tiff_of_very_many_pages_is_refused():
     with pytest.raises(PageError, match="more than 500 pages"):
         open_document(chained_tiff(501, 4))

@@ -394,7 +394,10 @@ def test_a_busy_device_is_tried_again_and_an_absent_one_named(
     page.route("**/classify*", lambda route: route.abort())
     page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": PICTURE})
     page.wait_for_selector("#alert:not([hidden])")
-    assert "does not answer" in page.inner_text("#alert")
+    assert "a.png: The device does not answer" in page.inner_text("#alert")
+    # The answer of the page before must not stand there as if it were this one's.
+    assert page.locator("#answer").is_hidden()
+    assert page.locator("#choose").is_visible()
     page.context.close()
 
 

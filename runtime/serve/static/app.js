@@ -148,7 +148,8 @@ async function work() {
 
 async function readPage(file, number, count) {
   if (file.size > Number(megabytes()) * 2 ** 20) {
-    alertText(t("problem.large", { name: file.name, size: megabytes() }));
+    failed(file, t("problem.large", { size: megabytes() }));
+    another();
     return;
   }
   running = new AbortController();
@@ -159,7 +160,7 @@ async function readPage(file, number, count) {
     const record = worst(visit[0]);
     say(t("answer.ready", { answer: headline(record, facts), sure: sureness(record, facts) }));
   } catch (fault) {
-    if (fault.name !== "AbortError") alertText(problemText(fault));
+    if (fault.name !== "AbortError") failed(file, problemText(fault));
   } finally {
     running = null;
     hideWorking();
@@ -330,9 +331,13 @@ function save(content, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-function alertText(text) {
+// The answer of an earlier page must not stand there as if it were this one's.
+function failed(file, text) {
+  shown = null;
+  at("answer").hidden = true;
+  drawHistory();
   at("alert").hidden = false;
-  at("alert").textContent = text;
+  at("alert").textContent = `${file.name}: ${text}`;
 }
 
 function hideAlert() {

@@ -10,6 +10,7 @@ import io
 import struct
 import warnings
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
@@ -59,9 +60,24 @@ class _Format(NamedTuple):
 
 
 def _open_jpeg(stream: io.BytesIO) -> ImageFile:
+    return _plain_jpeg()(stream)
+
+
+@cache
+def _plain_jpeg() -> type[ImageFile]:
     from PIL.JpegImagePlugin import JpegImageFile
 
-    return JpegImageFile(stream)
+    class PlainJpeg(JpegImageFile):
+        """A JPEG whose resolution is not looked up in its EXIF part.
+
+        That would load Pillow's TIFF module (10 ms of a cold start), which in older versions copied
+        without limit what hostile EXIF tags point at; phones write a meaningless 72 there anyway.
+        """
+
+        def _read_dpi_from_exif(self) -> None:
+            return
+
+    return PlainJpeg
 
 
 def _open_png(stream: io.BytesIO) -> ImageFile:

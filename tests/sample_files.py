@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from functools import cache
 
 import numpy as np
+from conftest import missing
 from PIL import Image
 
 from runtime.drawing import draw_leads
 from runtime.labels import LEADS
 
 RATE_HZ = 500.0
+
+
+def needs(*modules: str) -> None:
+    """Skip where a package is not installed; fail where `.ci/run` forbids skipping."""
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            missing(f"{module} is not installed")
 
 
 def leads_mv() -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from fuzz_classify import MAX_RSS_MB, make_input
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from sample_files import document_files, ecg_page, locked_pdf, picture_files, saved
+from sample_files import document_files, ecg_page, locked_pdf, needs, picture_files, saved
 
 from runtime.errors import MissingExtraError, PageError
 from runtime.page import RESAMPLE_ABOVE, open_document
@@ -30,8 +30,8 @@ CALM = settings(
 
 @pytest.fixture(scope="module")
 def documents() -> dict[str, bytes]:
-    pytest.importorskip("pydicom")
-    pytest.importorskip("pypdfium2")
+    needs("pydicom")
+    needs("pypdfium2")
     return document_files(300)
 
 
@@ -115,8 +115,8 @@ SIGNATURES = (
 @given(noise=st.binary(max_size=200))
 def test_noise_behind_a_signature_gives_a_reason(start, noise):
     if start.startswith((b"%PDF", b"\0")):
-        pytest.importorskip("pypdfium2")
-        pytest.importorskip("pydicom")
+        needs("pypdfium2")
+        needs("pydicom")
     assert all(isinstance(reason, str) for reason in read_all(start + noise))
 
 
@@ -146,8 +146,8 @@ def test_fuzzer_makes_the_same_input_again(documents):
 
 
 def test_fuzzer_answers_and_counts_a_few_inputs(tmp_path):
-    pytest.importorskip("pydicom")
-    pytest.importorskip("pypdfium2")
+    needs("pydicom")
+    needs("pypdfium2")
     out = tmp_path / "fuzz.json"
     command = [sys.executable, str(TESTS / "fuzz_classify.py"), "--inputs", "60", "--seed", "5"]
     done = subprocess.run(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -293,7 +296,7 @@ def test_tags_that_share_their_data_over_and_over_are_refused():
 
 @pytest.mark.parametrize("place", [2**31, 2**63 + 8, 2**64 - 1])
 def test_big_tiff_whose_chain_leads_out_of_the_file_is_damaged(place):
-    with pytest.raises(PageError, match="damaged|too early"):
+    with pytest.raises(PageError, match=r"damaged|too early"):
         open_document(b"II+\0\x08\0\0\0" + struct.pack("<Q", place) + bytes(64))
 
 
@@ -389,6 +392,16 @@ def test_file_beyond_the_size_limit_is_refused_unread():
 )
 def test_stated_resolution_is_kept_where_plausible(value, dpi):
     assert plausible_dpi(value) == dpi
+
+
+def test_exif_of_a_jpeg_does_not_load_the_tiff_module():
+    data = saved(marked(), "JPEG", exif=exif_block(3))
+    code = (
+        "import sys; from runtime.page import open_document\n"
+        "open_document(sys.stdin.buffer.read()).read(1)\n"
+        "assert 'PIL.TiffImagePlugin' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], input=data, check=True, cwd=ROOT)
 
 
 def test_nothing_is_written_to_stderr_or_stdout(capfd):

@@ -16,6 +16,7 @@ from sample_files import (
     leads_mv,
     line_pdf,
     locked_pdf,
+    needs,
     saved,
     text_pdf,
     waveform_dicom,
@@ -37,7 +38,7 @@ def read(data: bytes, number: int = 1):
 class TestPdf:
     @pytest.fixture(autouse=True)
     def _needs_pdfium(self):
-        pytest.importorskip("pypdfium2")
+        needs("pypdfium2")
 
     def test_pages_are_drawn_in_their_order(self):
         sheets = [Image.new("L", (300, 200), tone) for tone in (30, 130, 230)]
@@ -150,7 +151,7 @@ class TestDrawing:
 class TestDicom:
     @pytest.fixture(autouse=True)
     def _needs_pydicom(self):
-        pytest.importorskip("pydicom")
+        needs("pydicom")
 
     @pytest.fixture
     def drawn(self):
@@ -219,7 +220,7 @@ class TestDicom:
             open_document(bytes(spoilt))
 
     def test_wrapped_pdf_has_its_pages(self):
-        pytest.importorskip("pypdfium2")
+        needs("pypdfium2")
         page = read(wrapped_pdf_dicom(text_pdf()))
         assert page.format == "DICOM"
         assert page.grey.shape == (1050, 1400)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
-from sample_files import RATE_HZ, ecg_page, leads_mv
+from sample_files import RATE_HZ, ecg_page, leads_mv, needs
 
 from runtime.drawing import draw_leads
 from runtime.errors import BundleError
@@ -213,8 +213,8 @@ class TestOutOfDistribution:
 
 
 def test_non_ecgs_are_refused():
-    pytest.importorskip("skimage")
-    pytest.importorskip("matplotlib")
+    needs("skimage")
+    needs("matplotlib")
     from train.negatives import negatives
 
     some = [n for n in negatives("measure") if n.kind != "ruined"][::16]

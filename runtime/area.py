@@ -27,9 +27,9 @@ PRINT_MM = 15.0
 BOLD_MM = 5.0
 #: Mean darkness (grey levels) of the faintest grid.
 MIN_GRID = 1.2
-#: Share of the panel's mean darkness, above the paper's, from which a row of pixels is grid, and how
-#: much wider (mm) than inside the panel a gap between lines may be before the grid has ended.
-GRID_LEVEL = 0.3
+#: Share of the panel's mean darkness from which a row of pixels is grid, and how much wider (mm) than
+#: inside the panel a gap between lines may be before the grid has ended.
+GRID_LEVEL = 0.35
 GAP_SLACK_MM = 0.3
 
 
@@ -124,13 +124,15 @@ def _reach(
         part = np.s_[max(0, int(area.top)) : int(area.bottom) : 2, :]
         start, stop, length = int(area.left), int(area.right), width
     light = np.where(mask[part], 0, darkness[part])
-    sums = light.sum(axis=axis, dtype=np.uint32) / max(light.shape[axis], 1)
+    bare = light.shape[axis] - np.count_nonzero(mask[part], axis=axis)
+    sums = light.sum(axis=axis, dtype=np.uint32) / np.maximum(bare, 1)
     start, stop = max(0, min(start, length - 1)), max(1, min(stop, length))
     usual = float(np.mean(sums[start:stop])) if stop > start else 0.0
-    paper = float(np.percentile(sums, 2.0))
     if usual < MIN_GRID:
         return None
-    lines = np.flatnonzero(sums >= paper + GRID_LEVEL * (usual - paper))
+    paper = float(np.percentile(sums, 2.0))  # of a noisy photo; next to nothing on a clean page
+    level = max(GRID_LEVEL * usual, paper + 0.5 * GRID_LEVEL * (usual - paper))
+    lines = np.flatnonzero(sums >= level)
     own = lines[(lines >= start) & (lines < stop)]
     if own.size < 2:
         return None

@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageFilter
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Runs", "darkness_of", "ink_mask", "runs_of"]
+__all__ = ["Runs", "darkness_of", "ink_mask", "ink_threshold", "runs_of"]
 
 #: The paper estimate is made on a picture reduced by this factor (px).
 PAPER_REDUCTION = 16
@@ -32,6 +32,9 @@ LEAST_INK = 24
 #: Share of the trace's usual darkness from which a pixel is trace: between the bold lines of a dark
 #: grid (up to 0.3 of it) and the fainter stretches of a thin line (down to 0.45).
 INK_SHARE = 0.38
+#: Paper lighter than this (grey levels) is white: what is printed beside the panel moves its
+#: estimate by a few levels.
+WHITE = 240
 #: A median grey level below this, with no sizeable lighter area (`LIGHT_PAPER`), is a picture with
 #: light traces on a dark ground; a sheet on a dark desk has the light area.
 DARK_GROUND = 90
@@ -96,7 +99,8 @@ def darkness_of(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
         paper = small.filter(ImageFilter.MaxFilter(5))
     low, high = np.percentile(np.asarray(paper), (5.0, 95.0))
     if high - low < EVEN_PAPER:
-        ground = np.uint8(np.median(np.asarray(paper)))
+        level = float(np.median(np.asarray(paper)))
+        ground = np.uint8(255 if level >= WHITE else round(level))
         values = np.asarray(picture)
         return np.subtract(ground, np.minimum(values, ground), dtype=np.uint8)
     return _uneven_darkness(picture, small, paper)
@@ -140,7 +144,7 @@ def _box_sum(values: NDArray[np.int32], reach: int) -> NDArray[np.int32]:
     )
 
 
-def _threshold(darkness: NDArray[np.uint8]) -> int:
+def ink_threshold(darkness: NDArray[np.uint8]) -> int:
     """Return the darkness from which a pixel counts as trace: a share of the trace's own.
 
     Nearly every column of a panel holds trace, so the median of the columns' darkest pixels is the
@@ -153,20 +157,22 @@ def _threshold(darkness: NDArray[np.uint8]) -> int:
     return max(LEAST_INK, round(INK_SHARE * float(np.median(darkest))))
 
 
-def ink_mask(darkness: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def ink_mask(darkness: NDArray[np.uint8], threshold: int) -> NDArray[np.bool_]:
     """Tell trace and print from paper and grid.
 
     Parameters
     ----------
     darkness : ndarray of uint8, shape (h, w)
         As from :func:`darkness_of`.
+    threshold : int
+        As from :func:`ink_threshold`.
 
     Returns
     -------
     ndarray of bool, shape (h, w)
         Ink; what is thicker than any pen's line is left out.
     """
-    mask = darkness >= _threshold(darkness)
+    mask = darkness >= threshold
     size = THICK_BLOCK
     height, width = mask.shape
     if min(height, width) < 4 * size:

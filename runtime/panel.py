@@ -25,6 +25,9 @@ __all__ = ["LAYOUTS", "LeadTrace", "Panel", "find_panel"]
 
 #: Pictures are enlarged by the whole number that brings their longest side nearest to this (px).
 ENLARGED_SIDE = 1100
+#: Slope (px/px) of a page's upright lines up to which baselines that are not level wander: 0.3
+#: degrees.
+STRAIGHT_SLOPE = 0.005
 #: Pictures with a side below this (px) cannot hold rows of leads and stay as they are.
 SMALLEST_SIDE = 32
 
@@ -131,7 +134,7 @@ def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float
         return first, np.eye(3)
     steep = level_lines(np.ascontiguousarray(darkness.T))
     upright = steep.negligible(width / 2)
-    if first is not None and first.fits and upright:
+    if first is not None and first.fits and abs(steep.slope) < STRAIGHT_SLOPE:
         return first, np.eye(3)  # the traces wander; the page is straight
     level = level_lines(darkness)
     found: list[tuple[Reading | None, NDArray[np.float64]]] = [(first, np.eye(3))]

@@ -32,9 +32,6 @@ CONTACT_MM = 1.2
 OWN_MM = 4.0
 #: Columns (mm) on either side from which the direction of a hidden wave is read.
 LOOK_MM = 1.2
-#: Where a steep wave turns within a column, the signal is taken this far from the middle of the
-#: column's ink to its tip: the mean of a triangle.
-TIP_WEIGHT = 1.0
 #: Steps from the baseline over which a wave is followed in strokes that rows share, columns.
 MAX_STEPS = 200
 
@@ -302,22 +299,25 @@ def thin_line(
     """
     half = traces.line_width / 2
     top, bottom = traces.top + half, traces.bottom - half
+    crest, trough = top, bottom
     reach = round((traces.line_width - 1.0) / 2)
     if reach >= 1:
+        # A pen as wide as several columns shows a stroke in all of them: keep what all agree on.
+        crest, trough = _around(top, reach), -_around(-bottom, reach)
         top, bottom = -_around(-top, reach), _around(bottom, reach)
     middle = (top + bottom) / 2
     thin = top > bottom
     top, bottom = np.where(thin, middle, top), np.where(thin, middle, bottom)
     before, after = _shifted(middle, 1), _shifted(middle, -1)
-    beyond = np.fmin(before, after), np.fmax(before, after)
+    high, low = np.fmin(before, after), np.fmax(before, after)
     with np.errstate(invalid="ignore"):
-        rise, fall = beyond[0] - top, bottom - beyond[1]
-        steep = bottom - top > 0.75
+        rise, fall = high - top, bottom - low
+        steep = trough - crest > 0.75
         turns_up = steep & (rise > 0) & (rise >= fall)
         turns_down = steep & (fall > 0) & (fall > rise)
-    tip = np.where(turns_up, top, np.where(turns_down, bottom, middle))
-    signal = middle + TIP_WEIGHT * (tip - middle)
-    return top, bottom, signal.astype(np.float32)
+    signal = np.where(turns_up, crest, np.where(turns_down, trough, middle))
+    top, bottom = np.fmin(top, signal), np.fmax(bottom, signal)
+    return top.astype(np.float32), bottom.astype(np.float32), signal.astype(np.float32)
 
 
 def _around(values: NDArray[np.float32], reach: int) -> NDArray[np.float32]:

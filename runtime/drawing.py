@@ -107,7 +107,7 @@ def _draw_lead(
     part = millivolts[first:last]
     left = (MARGIN + PULSE_PLACE + start * MM_PER_SECOND) * PX_PER_MM
     base = _baseline(row)
-    pen.text((left + 8, base - 80), name, fill=_INK, font=ImageFont.load_default_imagefont())
+    pen.text((left + 8, base - 80), name, fill=_INK, font=ImageFont.load_default())
     if len(part) < 2:
         return
     x = left + np.arange(len(part)) / sampling_hz * MM_PER_SECOND * PX_PER_MM

@@ -77,6 +77,9 @@ def _plain_jpeg() -> type[ImageFile]:
         def _read_dpi_from_exif(self) -> None:
             return
 
+        def getexif(self) -> Image.Exif:
+            return Image.Exif()
+
     return PlainJpeg
 
 
@@ -202,10 +205,12 @@ class PictureDocument:
         orientation = self._orientation(image)
         factor = working_factor(*size)
         grey = orient(self._decode(image, factor, "L"), orientation)
+        # Pillow turns a TIFF page upright when it is opened or, older versions, when it is decoded.
+        size = image.size if self._kind is _TIFF else upright_size(size, orientation)
         return finish_page(
             grey,
             scale=1 / factor,
-            original_size=upright_size(size, orientation),
+            original_size=size,
             number=number,
             kind=self._kind.name,
             dpi=dpi,

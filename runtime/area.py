@@ -118,20 +118,21 @@ def _reach(
     """Follow the grid outwards: up and down (axis 1) or left and right (axis 0); None without."""
     height, width = darkness.shape
     if axis == 1:
-        part = np.s_[:, max(0, int(area.left)) : int(area.right) : 3]
+        part = np.s_[:, max(0, int(area.left)) : int(area.right) : 5]
         start, stop, length = int(area.top), int(area.bottom), height
     else:
-        part = np.s_[max(0, int(area.top)) : int(area.bottom) : 2, :]
+        part = np.s_[max(0, int(area.top)) : int(area.bottom) : 4, :]
         start, stop, length = int(area.left), int(area.right), width
-    light = np.where(mask[part], 0, darkness[part])
-    bare = light.shape[axis] - np.count_nonzero(mask[part], axis=axis)
+    paper = ~mask[part]
+    light = darkness[part] * paper
+    bare = paper.sum(axis=axis, dtype=np.uint16)
     sums = light.sum(axis=axis, dtype=np.uint32) / np.maximum(bare, 1)
     start, stop = max(0, min(start, length - 1)), max(1, min(stop, length))
     usual = float(np.mean(sums[start:stop])) if stop > start else 0.0
     if usual < MIN_GRID:
         return None
-    paper = float(np.percentile(sums, 2.0))  # of a noisy photo; next to nothing on a clean page
-    level = max(GRID_LEVEL * usual, paper + 0.5 * GRID_LEVEL * (usual - paper))
+    bottom = float(np.percentile(sums, 2.0))  # of a noisy photo; next to nothing on a clean page
+    level = max(GRID_LEVEL * usual, bottom + 0.5 * GRID_LEVEL * (usual - bottom))
     lines = np.flatnonzero(sums >= level)
     own = lines[(lines >= start) & (lines < stop)]
     if own.size < 2:

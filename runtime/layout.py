@@ -37,6 +37,8 @@ MAX_PART_DISAGREEMENT = 0.25
 #: may be left out.
 EXTRA_ROW = 0.15
 MAX_EXTRA_ROWS = 3
+#: Columns of a row that are compared, about.
+COLUMNS = 300
 #: Share of a column of leads left out at either end, where a label or a line may stand.
 MARGIN = 0.03
 
@@ -124,6 +126,7 @@ def choose_layout(rows: NDArray[np.float64]) -> Choice:
     Choice
     """
     count = len(rows)
+    rows = rows[:, :: max(1, rows.shape[1] // COLUMNS)]
     if count == 1:
         return Choice("single", 0, float("nan"), float("nan"))
     upright = _fits(rows)

@@ -147,13 +147,21 @@ def long_strokes(runs: Runs, mm: float, labels: NDArray[np.int64] | None = None)
         return runs
     if labels is None:
         labels = stroke_labels(count, *neighbours(runs, 1))
-    left, right = np.full(count, runs.size[0]), np.full(count, -1)
-    top, bottom = np.full(count, runs.size[1]), np.full(count, -1)
-    np.minimum.at(left, labels, runs.x)
-    np.maximum.at(right, labels, runs.x)
-    np.minimum.at(top, labels, runs.top)
-    np.maximum.at(bottom, labels, runs.bottom)
-    keep = ((right - left >= TRACE_WIDTH_MM * mm) & (bottom - top > FLAT_MM * mm))[labels]
+    # Runs are sorted by column, and a stroke's label is its first run: so x[label] is its left end,
+    # and the last one written below its right end.
+    right = np.zeros(count, dtype=np.int32)
+    right[labels] = runs.x
+    wide = np.flatnonzero((right - runs.x)[labels] >= TRACE_WIDTH_MM * mm)
+    if wide.size == 0:
+        return runs.where(np.zeros(count, dtype=bool))
+    order = wide[np.argsort(labels[wide], kind="stable")]
+    first = np.flatnonzero(np.diff(labels[order], prepend=-1))
+    top = np.minimum.reduceat(runs.top[order], first)
+    bottom = np.maximum.reduceat(runs.bottom[order], first)
+    tall = np.zeros(count, dtype=bool)
+    tall[labels[order[first]]] = bottom - top > FLAT_MM * mm
+    keep = np.zeros(count, dtype=bool)
+    keep[wide] = tall[labels[wide]]
     return runs.where(keep)
 
 

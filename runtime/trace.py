@@ -299,24 +299,25 @@ def thin_line(
     """
     half = traces.line_width / 2
     top, bottom = traces.top + half, traces.bottom - half
-    crest, trough = top, bottom
+    crest, trough, upper, lower = top, bottom, top, bottom
     reach = round((traces.line_width - 1.0) / 2)
     if reach >= 1:
         # A pen as wide as several columns shows a stroke in all of them: keep what all agree on.
         crest, trough = _around(top, reach), -_around(-bottom, reach)
-        top, bottom = -_around(-top, reach), _around(bottom, reach)
-    middle = (top + bottom) / 2
-    thin = top > bottom
-    top, bottom = np.where(thin, middle, top), np.where(thin, middle, bottom)
+        upper, lower = -_around(-top, reach), _around(bottom, reach)
+    middle = (upper + lower) / 2
+    crossed = upper > lower
+    upper, lower = np.where(crossed, middle, upper), np.where(crossed, middle, lower)
     before, after = _shifted(middle, 1), _shifted(middle, -1)
-    high, low = np.fmin(before, after), np.fmax(before, after)
     with np.errstate(invalid="ignore"):
-        rise, fall = high - top, bottom - low
+        rise, fall = np.fmin(before, after) - upper, lower - np.fmax(before, after)
         steep = trough - crest > 0.75
         turns_up = steep & (rise > 0) & (rise >= fall)
         turns_down = steep & (fall > 0) & (fall > rise)
     signal = np.where(turns_up, crest, np.where(turns_down, trough, middle))
-    top, bottom = np.fmin(top, signal), np.fmax(bottom, signal)
+    crossed = top > bottom
+    flat = (top + bottom) / 2
+    top, bottom = np.where(crossed, flat, top), np.where(crossed, flat, bottom)
     return top.astype(np.float32), bottom.astype(np.float32), signal.astype(np.float32)
 
 

@@ -7,6 +7,7 @@ states is judged before a pixel is decoded.
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import warnings
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ __all__ = ["PictureDocument", "open_picture", "page_of_open_image"]
 #: stays below the 500 MB that a device with 1 GB can spare. Enough for A4 in colour at 600 dpi as
 #: TIFF (34.8 million pixels x 4 bytes x 2), A3 as PNG, and a black-and-white TIFF at 1,200 dpi.
 MAX_DECODE_BYTES = 300_000_000
+#: Longest side (px): the limit of JPEG itself; a letter at 1,200 dpi has 14,000. What is longer is
+#: no page, and bands of it (see :mod:`runtime.grey`) would no longer be small.
+MAX_SIDE = 65_535
 #: Largest baseline JPEG (pixels): phones have 200-megapixel cameras. It is decoded at 1/8 size and
 #: needs little memory, so time is the limit: 220 million pixels take about 1 s on a desktop core.
 MAX_JPEG_PIXELS = 220_000_000
@@ -49,8 +53,10 @@ MAX_RLE_BMP_BYTES = 4_000_000
 ACCEPTED = "JPEG, PNG, TIFF, BMP, WebP, GIF, PDF or DICOM"
 RESEND = "export, scan or photograph the page again"
 
-# Pillow warns on stderr about odd metadata; what matters here is reported as a reason instead.
+# Pillow warns and logs on stderr about odd metadata; what matters here is reported as a reason.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+logging.getLogger("PIL").propagate = False
 
 
 class _Format(NamedTuple):
@@ -117,7 +123,7 @@ _JPEG = _Format("JPEG", _open_jpeg, 1)
 _PNG = _Format("PNG", _open_png, 1)
 _TIFF = _Format("TIFF", _open_tiff, 2)
 _BMP = _Format("BMP", _open_bmp, 1)
-_WEBP = _Format("WebP", _open_webp, 3)
+_WEBP = _Format("WebP", _open_webp, 5)
 _GIF = _Format("GIF", _open_gif, 2)
 
 
@@ -302,6 +308,8 @@ def _check_memory(size: tuple[int, int], bytes_a_pixel: int, kind: _Format) -> N
     width, height = size
     if width < 1 or height < 1:
         raise PageError("the picture has no pixels", RESEND)
+    if max(width, height) > MAX_SIDE:
+        raise PageError(f"the picture is {width} x {height} pixels, too long for a page", RESEND)
     if width * height * bytes_a_pixel * kind.copies > MAX_DECODE_BYTES:
         raise PageError(
             f"the picture is {width} x {height} pixels, too large to decode in bounded memory",

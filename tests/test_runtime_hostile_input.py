@@ -168,7 +168,9 @@ LARGEST = {
     "tiff-colour": lambda: saved(
         Image.new("RGB", (7_000, 5_300), "white"), "TIFF", compression="tiff_lzw"
     ),
-    "webp": lambda: saved(Image.new("RGB", (5_800, 4_200), "white"), "WEBP", quality=30),
+    "webp": lambda: saved(Image.new("RGB", (4_500, 3_300), "white"), "WEBP", quality=30),
+    "webp-thin": lambda: saved(Image.new("RGBA", (16_300, 900)), "WEBP", quality=30),
+    "png-thin": lambda: saved(Image.new("RGBA", (65_000, 1_100)), "PNG", compress_level=1),
     "jpeg": lambda: saved(Image.new("L", (14_000, 14_000), 255), "JPEG"),
     "jpeg-progressive": lambda: saved(
         Image.new("RGB", (7_900, 6_200), "white"), "JPEG", progressive=True

@@ -228,12 +228,13 @@ def webp_header(width: int, height: int) -> bytes:
         bmp_header(60_000, 60_000),
         gif_header(60_000, 60_000),
         webp_header(16_000, 16_000),
-        webp_header(16_777_215, 200),
+        webp_header(16_777_215, 20),
+        webp_header(262_274, 80),
     ],
-    ids=["png", "png-grey", "bmp", "gif", "webp", "webp-wide"],
+    ids=["png", "png-grey", "bmp", "gif", "webp", "webp-wide", "webp-thin"],
 )
 def test_bomb_is_refused_by_its_header(data):
-    with pytest.raises(PageError, match=r"too large|damaged"):
+    with pytest.raises(PageError, match=r"too large|too long|damaged"):
         read(data)
 
 
@@ -392,6 +393,18 @@ def test_file_beyond_the_size_limit_is_refused_unread():
 )
 def test_stated_resolution_is_kept_where_plausible(value, dpi):
     assert plausible_dpi(value) == dpi
+
+
+def test_samples_beyond_measure_are_not_logged_on_stderr(capfd):
+    data = bytearray(saved(Image.new("RGB", (64, 64)), "TIFF"))
+    (directory,) = struct.unpack_from("<I", data, 4)
+    (tags,) = struct.unpack_from("<H", data, directory)
+    for place in range(directory + 2, directory + 2 + 12 * tags, 12):
+        if struct.unpack_from("<H", data, place)[0] == 277:
+            struct.pack_into("<H", data, place + 8, 122)
+    with pytest.raises(PageError):
+        read(bytes(data))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_exif_of_a_jpeg_does_not_load_the_tiff_module():

@@ -66,7 +66,7 @@ class FitOptions:
         Changes of the training pages.
     """
 
-    epochs: int = 40
+    epochs: int = 30
     batch: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3

@@ -54,7 +54,7 @@ def test_rate_meets_its_target_from_the_right_side() -> None:
 
 def _outcome(**changes: object) -> Outcome:
     right: dict[str, object] = {
-        "capture": "scan", "style": "report", "layout": "3x4", "seed": 1, "index": 0, "iou": 0.97,
+        "capture": "scan", "style": "report", "layout": "3x4", "seed": 1, "index": 0, "iou": 0.97, "traces_iou": 0.8,
         "layout_read": "3x4", "rotation_right": True, "scale_error": 0.01, "scale_source": "grid",
         "scale_known": True, "leads_read": 12, "refused": (),
     }  # fmt: skip
@@ -81,6 +81,11 @@ def test_scale_counts_only_where_it_can_be_known() -> None:
     rates = rates_of_drawn("scan", [_outcome(), _outcome(scale_known=False, scale_error=None)])
     scale = next(rate for rate in rates if rate.name.startswith("scale"))
     assert (scale.hits, scale.n) == (1, 1)
+
+
+def test_either_outline_counts_in_the_second_line_only() -> None:
+    rates = rates_of_drawn("scan", [_outcome(), _outcome(iou=0.85, traces_iou=0.95)])
+    assert [(rate.hits, rate.target) for rate in rates[:2]] == [(1, 0.99), (2, None)]
 
 
 def test_clean_page_is_read_and_a_failed_one_is_kept(tmp_path: Path) -> None:

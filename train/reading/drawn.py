@@ -56,6 +56,8 @@ class Outcome:
         With which it is drawn again.
     iou : float
         Overlap of the panel with the truth.
+    traces_iou : float
+        Overlap of the panel with the tight band around the traces.
     layout_read : str
         Layout that was told.
     rotation_right : bool
@@ -79,6 +81,7 @@ class Outcome:
     seed: int
     index: int
     iou: float
+    traces_iou: float
     layout_read: str
     rotation_right: bool
     scale_error: float | None
@@ -157,6 +160,7 @@ def _compared(
         seed=seed,
         index=index,
         iou=overlap(panel.quad, truth.panel) if panel is not None else 0.0,
+        traces_iou=overlap(panel.quad, truth.traces) if panel is not None else 0.0,
         layout_read=panel.layout if panel is not None else "unknown",
         rotation_right=panel is not None and panel.rotation == truth.orientation,
         scale_error=scale,
@@ -228,6 +232,10 @@ def rates_of_drawn(capture: str, outcomes: list[Outcome]) -> list[Rate]:
     with_scale = [o for o in outcomes if o.scale_known]
     return [
         rate_of("panel found (IoU >= 0.9)", (o.iou >= MIN_IOU for o in outcomes), found),
+        rate_of(
+            "panel found, its grid or the band of its traces",
+            (max(o.iou, o.traces_iou) >= MIN_IOU for o in outcomes),
+        ),
         rate_of("layout right", (o.layout_read == o.layout for o in outcomes), layout),
         rate_of("orientation right", (o.rotation_right for o in outcomes), 0.995),
         rate_of(

@@ -54,7 +54,8 @@ def test_rate_meets_its_target_from_the_right_side() -> None:
 
 def _outcome(**changes: object) -> Outcome:
     right: dict[str, object] = {
-        "capture": "scan", "style": "report", "layout": "3x4", "seed": 1, "index": 0, "iou": 0.97, "traces_iou": 0.8,
+        "capture": "scan", "style": "report", "layout": "3x4", "seed": 1, "index": 0,
+        "iou": 0.97, "traces_iou": 0.8,
         "layout_read": "3x4", "rotation_right": True, "scale_error": 0.01, "scale_source": "grid",
         "scale_known": True, "leads_read": 12, "refused": (),
     }  # fmt: skip

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Pulse", "find_pulses"]
 
+#: Pulses stand within this distance (mm) of the ends of the ink.
+ENDS_MM = 45.0
 #: Heights (mm) that a pulse may have: 1 mV at 5 to 20 mm/mV.
 HEIGHT_MM = (3.5, 23.0)
 #: Widths (mm) that the top of a pulse may have: 0.04 to 0.4 s at 25 mm/s.
@@ -23,7 +25,7 @@ ROW_SHARE = 0.6
 #: Tops of the rows' pulses lie within this height (mm) of each other, ...
 SPREAD_MM = 1.2
 #: ... and their strokes within this distance (mm) of the tops' ends.
-STROKE_REACH_MM = 0.8
+STROKE_REACH_MM = 1.2
 #: The baseline is empty under a pulse within this distance (mm).
 EMPTY_MM = 1.8
 
@@ -35,7 +37,7 @@ class Pulse:
     Attributes
     ----------
     left, right : int
-        First column of the pulses' tops and the one after their last, px.
+        First column of the pulses, upright strokes included, and the one after their last, px.
     height : float
         From the baseline to the middle of the top, px (median of the rows).
     """
@@ -61,6 +63,10 @@ def find_pulses(runs: Runs, baselines: NDArray[np.float64], mm: float) -> tuple[
         From left to right.
     """
     count, width = baselines.shape
+    if len(runs.x) == 0:
+        return ()
+    near_ends = np.minimum(runs.x - runs.x.min(), runs.x.max() - runs.x) < ENDS_MM * mm
+    runs = runs.where(near_ends)
     spacing = float(np.diff(baselines, axis=0).mean()) / mm if count > 1 else np.inf
     low, high = HEIGHT_MM[0] * mm, min(HEIGHT_MM[1], spacing - 2.5) * mm
     y = baselines[:, runs.x]
@@ -87,19 +93,26 @@ def find_pulses(runs: Runs, baselines: NDArray[np.float64], mm: float) -> tuple[
         known = inside[inside > 0]
         height = float(np.median(known))
         spread = np.percentile(known, 80) - np.percentile(known, 20)
-        if spread < SPREAD_MM * mm and _has_strokes(runs, y, (left, right), height, mm):
-            found.append(Pulse(int(left), int(right), height))
+        ends = _strokes(runs, y, (int(left), int(right)), height, mm)
+        if spread < SPREAD_MM * mm and ends is not None:
+            found.append(Pulse(*ends, height))
     return tuple(found)
 
 
-def _has_strokes(
+def _strokes(
     runs: Runs, y: NDArray[np.float64], top: tuple[int, int], height: float, mm: float
-) -> bool:
-    """Tell whether most rows have an upright stroke at both ends of a pulse's top."""
+) -> tuple[int, int] | None:
+    """Return the first and the last column (exclusive) of a pulse with its upright strokes.
+
+    None where not most rows have a stroke at both ends of the top.
+    """
     reach = max(1, round(STROKE_REACH_MM * mm))
-    tall = (runs.top < y - 0.8 * height) & (runs.bottom > y - 0.35 * height)
+    tall = (runs.top < y - 0.6 * height) & (runs.bottom > y - 0.35 * height)
+    ends = []
     for edge in (top[0] - 0.5, top[1] - 0.5):
-        near = np.abs(runs.x - edge) <= reach
-        if tall[:, near].any(axis=1).mean() < ROW_SHARE:
-            return False
-    return True
+        near = np.flatnonzero(np.abs(runs.x - edge) <= reach)
+        of_row = tall[:, near]
+        if of_row.any(axis=1).mean() < ROW_SHARE:
+            return None
+        ends.append(runs.x[near[of_row.any(axis=0)]])
+    return min(int(ends[0].min()), top[0]), max(int(ends[1].max()) + 1, top[1])

@@ -128,6 +128,9 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
         rows = _timed(rows, across)
     borders, lines = _borders(darkness, runs, rows, across)
     traces = follow_rows(darkness, runs.where(~np.isin(runs.x, lines)), rows.baselines, px_per_mm)
+    for edge in (traces.top, traces.bottom):  # a pulse beside the traces is none of theirs
+        edge[:, : int(rows.left)] = np.nan
+        edge[:, int(rows.right) :] = np.nan
     heights = -(traces.top + traces.bottom)[:, int(rows.left) : int(rows.right)] / 2
     choice = choose_layout(heights)
     leads: list[LeadTrace] = []

@@ -25,8 +25,7 @@ MAX_PEAKS = 18
 MIN_SCORE = 0.05
 #: A trace whose line is broken goes on after a gap up to this wide (mm).
 GAP_MM = 2.0
-#: Width (mm) of a pulse's falling stroke, and how far from the traces' ends pulses stand.
-PULSE_STROKE_MM = 0.5
+#: How far (mm) from the traces' ends pulses stand.
 PULSE_ZONE_MM = 14.0
 #: Rows lie at least this far apart (mm); the closest seen on a real page are 10 mm apart.
 ROW_DISTANCE_MM = 6.0
@@ -313,14 +312,13 @@ def _ends(
     after = np.concatenate([[last], beyond[beyond > last]])
     breaks = np.flatnonzero(np.diff(after) > GAP_MM * mm)
     last = int(after[breaks[0]]) if breaks.size else int(after[-1])
-    stroke = max(1, round(PULSE_STROKE_MM * mm))
     reach = PULSE_ZONE_MM * mm
     for pulse in pulses:
         if pulse.right < first + reach:
-            after = most[most >= pulse.right + stroke]
+            after = most[most >= pulse.right]
             first = int(after[0]) if after.size else first
         elif pulse.left > last - reach:
-            before = some[some < pulse.left - stroke]
+            before = some[some < pulse.left]
             last = int(before[-1]) if before.size else last
             break
     return float(first), float(last + 1)

@@ -30,6 +30,8 @@ BOX_MV = 3.2
 CONTACT_MM = 1.2
 #: Columns (mm) of contact that make a stroke a row's own; a letter has about 2 mm.
 OWN_MM = 4.0
+#: A run taller than this (mm) is part of a steep wave.
+WAVE_MM = 1.6
 #: Columns (mm) on either side from which the direction of a hidden wave is read.
 LOOK_MM = 1.2
 #: Steps from the baseline over which a wave is followed in strokes that rows share, columns.
@@ -145,6 +147,7 @@ def follow_rows(
     crossing = (runs.top <= y) & (runs.bottom >= y)
     bridge = crossing.sum(axis=0) >= 2
     owner, hold = _owners(runs, y, bridge, mm)
+    bridge &= owner < 0
     own = np.flatnonzero(owner >= 0)
     row = owner[own]
     distance = np.maximum(runs.top[own] - y[row, own], y[row, own] - runs.bottom[own])
@@ -196,11 +199,14 @@ def _owners(
     """
     count, total = y.shape
     left, right = neighbours(runs, 1)
-    free = ~(bridge[left] | bridge[right])
+    waves = _waves(runs, y, left, right, mm)
+    set_apart = bridge | (waves >= 0)
+    free = ~(set_apart[left] | set_apart[right])
+    apart_left, apart_right = left[~free], right[~free]
     left, right = left[free], right[free]
     labels = stroke_labels(total, left, right)
     reach = CONTACT_MM * mm
-    contact = (runs.top <= y + reach) & (runs.bottom >= y - reach) & ~bridge
+    contact = (runs.top <= y + reach) & (runs.bottom >= y - reach) & ~set_apart
     touching = np.zeros((count, total), dtype=np.int64)
     for index in range(count):
         touching[index] = np.bincount(labels[contact[index]], minlength=total)
@@ -217,7 +223,60 @@ def _owners(
         inside = shared[left] & shared[right]
         _spread(owner, left[inside], right[inside])
     owner[bridge] = -1
+    known = waves >= 0
+    if known.any():
+        owner[known], hold[known] = waves[known], firm
+        # The rounded tip of a wave is thin again and touches nothing but the wave.
+        tip = ~(bridge[apart_left] & (waves[apart_left] < 0))
+        tip &= ~(bridge[apart_right] & (waves[apart_right] < 0))
+        _spread(owner, apart_left[tip], apart_right[tip])
     return owner, hold
+
+
+def _waves(
+    runs: Runs,
+    y: NDArray[np.float64],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    mm: float,
+) -> NDArray[np.int64]:
+    """Tell whose the steep waves are that cross the baselines of several rows.
+
+    The row that a wave belongs to has left its baseline: somewhere under the wave there is no ink at
+    that baseline. The rows that the wave merely crosses go on below it.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        The row, for runs of waves of which exactly one row has left its baseline; else -1.
+    """
+    count, total = y.shape
+    owner = np.full(total, -1)
+    tall = runs.bottom - runs.top > WAVE_MM * mm
+    crossing = (runs.top <= y) & (runs.bottom >= y)
+    if not (tall & crossing.any(axis=0)).any():
+        return owner
+    both = tall[left] & tall[right]
+    labels = stroke_labels(total, left[both], right[both])
+    members = np.flatnonzero(tall)
+    crossed = np.zeros((count, total), dtype=bool)
+    row, run = np.nonzero(crossing[:, members])
+    crossed[row, labels[members[run]]] = True
+    doubtful = np.flatnonzero(crossed.sum(axis=0) >= 2)
+    if doubtful.size == 0:
+        return owner
+    near = (runs.top <= y + 1) & (runs.bottom >= y - 1)
+    inked = np.zeros((count, runs.size[0]), dtype=bool)
+    row, run = np.nonzero(near)
+    inked[row, runs.x[run]] = True
+    for label in doubtful:
+        group = members[labels[members] == label]
+        first, last = int(runs.x[group[0]]), int(runs.x[group[-1]])
+        rows = np.flatnonzero(crossed[:, label])
+        gone = rows[~inked[rows, first : last + 1].all(axis=1)]
+        if gone.size == 1:
+            owner[group] = gone[0]
+    return owner
 
 
 def _spread(owner: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]) -> None:

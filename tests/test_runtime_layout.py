@@ -1,0 +1,85 @@
+"""The layout is told from the rows and from Einthoven's law, or told to be unknown."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from runtime.layout import ARRANGEMENTS, LAYOUTS, choose_layout, disagreement
+from runtime.page import page_from_image
+from runtime.panel import find_panel
+from train.draw import Heart, draw_page, synthesise
+
+RECORDING = synthesise(Heart(), 8)
+
+
+def rows_of(layout: str) -> np.ndarray:
+    """Rows of a layout as millivolts, every row 10 s long."""
+    arrangement = ARRANGEMENTS[layout]
+    length = 5000 // arrangement.columns
+    rows = [
+        np.concatenate(
+            [RECORDING.lead(name)[k * length : (k + 1) * length] for k, name in enumerate(names)]
+        )
+        for names in arrangement.leads
+    ]
+    rows += [RECORDING.lead(name)[:5000] for name in ("V1", "II", "V5")[: arrangement.rhythm_rows]]
+    return np.stack(rows).astype(np.float64)
+
+
+@pytest.mark.parametrize("layout", list(ARRANGEMENTS))
+def test_rows_of_a_layout_name_it(layout: str) -> None:
+    choice = choose_layout(rows_of(layout))
+    assert choice.layout == layout
+    assert choice.first == 0
+    assert choice.fit < 0.1
+
+
+@pytest.mark.parametrize("layout", list(ARRANGEMENTS))
+def test_upside_down_rows_fit_better_turned(layout: str) -> None:
+    choice = choose_layout(-rows_of(layout)[::-1, ::-1])
+    assert choice.upside_down < choice.fit
+
+
+def test_three_rhythm_strips_are_not_taken_for_six_rows_of_leads() -> None:
+    rows = rows_of("3x4+3")
+    assert disagreement(rows, ARRANGEMENTS["6x2"]) > 0.4
+    assert disagreement(rows, ARRANGEMENTS["3x4+3"]) < 0.1
+
+
+def test_a_row_that_is_no_trace_is_left_out() -> None:
+    rows = rows_of("3x4+1")
+    edge = np.linspace(0.0, 0.1, rows.shape[1])[None]
+    choice = choose_layout(np.concatenate([edge, rows]))
+    assert (choice.layout, choice.first) == ("3x4+1", 1)
+
+
+def test_unrelated_rows_are_unknown_rather_than_guessed() -> None:
+    names = ("II", "V1", "V5", "II", "V1", "V5")
+    strips = np.stack([RECORDING.lead(name)[:5000] for name in names])
+    assert choose_layout(strips.astype(np.float64)).layout == "unknown"
+
+
+def test_a_number_of_rows_that_no_layout_has_is_unknown() -> None:
+    rows = np.random.default_rng(0).normal(size=(2, 1000))
+    assert choose_layout(rows).layout == "unknown"
+
+
+def test_one_row_is_a_single_strip() -> None:
+    assert choose_layout(rows_of("6x2")[:1]).layout == "single"
+
+
+def test_traces_that_are_missing_cannot_be_measured() -> None:
+    rows = np.full((3, 1000), np.nan)
+    assert np.isnan(disagreement(rows, ARRANGEMENTS["3x4"]))
+    assert choose_layout(rows).layout in LAYOUTS
+
+
+@pytest.mark.parametrize("layout", ["3x4", "3x4+3", "6x2+1"])
+def test_layout_of_a_drawn_page_is_recognised(layout: str) -> None:
+    page, truth = draw_page(RECORDING, "strip-wide", 4, layout=layout, interpretation=None)
+    panel = find_panel(page_from_image(page))
+    assert panel.layout == truth.layout
+    assert {lead.name for lead in panel.leads} == {
+        name for names in ARRANGEMENTS[layout].leads for name in names
+    }

@@ -1,0 +1,144 @@
+"""The panel is found wherever and however a page lies, and nothing beside it is read."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from runtime.page import Page, open_document, page_from_image
+from runtime.panel import LAYOUTS, Panel, find_panel
+from runtime.preprocess import Preprocess
+from train.draw import Heart, Recording, Truth, draw_page, synthesise
+
+
+@cache
+def recording() -> Recording:
+    return synthesise(Heart(), 5)
+
+
+@cache
+def drawn(style: str, layout: str, capture: str = "clean") -> tuple[Image.Image, Truth]:
+    return draw_page(recording(), style, 3, layout=layout, capture=capture, interpretation=None)
+
+
+@cache
+def found(style: str, layout: str, capture: str = "clean") -> tuple[Panel, Truth]:
+    page, truth = drawn(style, layout, capture)
+    return find_panel(page_from_image(page)), truth
+
+
+def worst_corner(panel: Panel, truth: Truth) -> float:
+    """Largest distance of a corner from the truth, in mm of the paper."""
+    return float(np.abs(panel.quad - truth.panel).max() / truth.px_per_mm)
+
+
+@pytest.mark.parametrize("style", ["report", "strip-wide", "azure", "plain"])
+def test_panel_of_a_clean_page_is_found_to_the_millimetre(style: str) -> None:
+    panel, truth = found(style, "3x4+1")
+    assert worst_corner(panel, truth) < 8.0
+    assert panel.rotation == 0
+    assert abs(panel.skew_deg) < 0.3
+
+
+@pytest.mark.parametrize("style", ["report", "verde", "coarse"])
+def test_scale_is_read_from_the_grid(style: str) -> None:
+    panel, truth = found(style, "3x4+1")
+    assert panel.scale_source == "grid"
+    assert panel.px_per_mm == pytest.approx(truth.px_per_mm, rel=0.01)
+
+
+def test_scale_is_told_as_assumed_or_from_a_pulse_without_grid() -> None:
+    panel, truth = found("plain", "3x4+1")
+    assert panel.scale_source in ("assumed", "pulse")
+    assert panel.px_per_mm == pytest.approx(truth.px_per_mm, rel=0.03)
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_turned_page_is_set_upright(turn: int) -> None:
+    page, truth = drawn("strip-wide", "3x4+1")
+    panel = find_panel(page_from_image(page.rotate(-turn, expand=True)))
+    assert panel.rotation == turn
+    assert panel.layout == truth.layout
+    assert len(panel.leads) == 12
+
+
+def test_slant_is_measured_and_taken_out() -> None:
+    page, truth = drawn("boston", "3x4+1")
+    slanted = page.rotate(-4.0, expand=True, fillcolor="white", resample=Image.Resampling.BICUBIC)
+    panel = find_panel(page_from_image(slanted))
+    assert panel.skew_deg == pytest.approx(4.0, abs=0.3)
+    assert panel.layout == truth.layout
+    assert panel.px_per_mm == pytest.approx(truth.px_per_mm, rel=0.02)
+
+
+def test_photo_with_perspective_and_shadow_is_read() -> None:
+    panel, truth = found("boston", "3x4", "photo")
+    assert panel.layout == "3x4"
+    assert panel.rotation == truth.orientation
+    assert panel.px_per_mm == pytest.approx(truth.px_per_mm, rel=0.03)
+
+
+def test_light_traces_on_a_dark_ground_are_read() -> None:
+    page, truth = drawn("plain", "3x4+1")
+    inverted = Image.fromarray(255 - np.asarray(page.convert("L")))
+    panel = find_panel(page_from_image(inverted))
+    assert panel.layout == truth.layout
+    assert len(panel.leads) == 12
+
+
+def test_blank_header_and_footer_change_no_tensor() -> None:
+    page, _ = drawn("report", "3x4+1")
+    stream = io.BytesIO()
+    page.save(stream, "PNG")
+    with open_document(stream.getvalue()) as document:
+        whole = document.read(1)
+    panel = find_panel(whole)
+    top, bottom = panel.quad[:, 1].min() * whole.scale, panel.quad[:, 1].max() * whole.scale
+    grey = whole.grey.copy()
+    assert (grey[: int(top) - 2] < 128).any()  # there is print to blank
+    grey[: int(top) - 2] = 255
+    grey[int(bottom) + 3 :] = 255
+    preprocess = Preprocess()
+    blanked = preprocess.tensor(find_panel(replace(whole, grey=grey)))
+    assert np.abs(preprocess.tensor(panel) - blanked).max() <= 1 / 255
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_blank_page_is_told_as_such(level: int) -> None:
+    page = Page(np.full((700, 1000), level, dtype=np.uint8), 1.0, (1000, 700))
+    panel = find_panel(page)
+    assert panel.layout == "unknown"
+    assert panel.leads == ()
+    assert panel.reasons == ("no ECG trace found",)
+    assert panel.quad.shape == (4, 2)
+
+
+def test_single_strip_is_no_twelve_lead_page() -> None:
+    panel, _ = found("strip-wide", "single")
+    assert panel.layout in ("single", "unknown")
+    assert panel.leads == ()
+    assert panel.reasons
+
+
+@given(
+    arrays.arrays(
+        np.uint8,
+        st.tuples(st.integers(1, 48), st.integers(1, 48)),
+        elements=st.integers(0, 255),
+    )
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_no_small_picture_crashes_the_reading(grey: np.ndarray) -> None:
+    height, width = grey.shape
+    panel = find_panel(Page(grey, 1.0, (width, height)))
+    assert panel.layout in LAYOUTS
+    tensor = Preprocess().tensor(panel)
+    assert np.isfinite(tensor).all()

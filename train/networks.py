@@ -7,6 +7,7 @@ environment at its start, and two folds side by side, one thread each, use two c
 from __future__ import annotations
 
 import csv
+import logging
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -269,6 +270,7 @@ def save_models(job: SaveJob) -> dict[str, Any]:
     for weights, file in zip(job.weights, job.files, strict=True):
         model.load_weights(weights)
         model.save(file)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # it calls .h5 legacy each time
     model.save(job.files[-1].with_name("ecg_cnn_model.h5"))
     return {
         "parameters": int(model.count_params()),

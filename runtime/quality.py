@@ -71,14 +71,14 @@ class QualityLimits:
     min_px_per_mm: float = 1.3
     min_sharpness: float = 0.7
     min_margin_mm: float = 1.0
-    min_coverage: float = 0.8
+    min_coverage: float = 0.7
     min_amplitude_mv: float = 0.1
     max_amplitude_mv: float = 6.0
     max_steep: float = 0.45
     min_roughness: float = 0.004
-    max_limb_residual: float = 0.72
+    max_limb_residual: float = 0.7
     min_synchrony: float = 0.25
-    min_chest_residual: float = 0.4
+    min_chest_residual: float = 0.45
 
     def to_manifest(self) -> dict[str, float]:
         """Return the limits as a JSON object."""

@@ -56,8 +56,9 @@ def bleached(rng: np.random.Generator) -> Image.Image:
 
 def _cut(rng: np.random.Generator, sides: tuple[float, float, float, float]) -> Image.Image:
     """Cut the page so that these shares of the panel are lost: left, top, right, bottom."""
-    # Without its lower half, 3x4+3 still shows all twelve leads.
-    page, truth = _page(rng, ("single", "3x4+3") if sides[3] else ("single",))
+    # 3x4+3 still shows all twelve leads without its lower half, 12x1 without its left or right.
+    spared = "3x4+3" if sides[3] else "12x1" if sides[0] or sides[2] else "single"
+    page, truth = _page(rng, ("single", spared))
     (x0, y0), (x1, y1) = truth.panel[0], truth.panel[2]
     left, top, right, bottom = sides
     return page.crop(

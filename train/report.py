@@ -240,12 +240,24 @@ def _model_section(name: str, run: dict[str, Any], metrics: dict[str, Any]) -> l
         lines += [
             f"{entry['parameters']:,} parameters, "
             f"{entry['multiply_accumulates'] / 1e6:.1f} million multiplications a page; the model "
-            f"on all data was taken after {entry['epochs']} epochs, the median of the folds.",
+            f"on all data was taken after {entry['epochs']} epochs.",
+            "",
+            _what_validates(run),
             "",
             f"![history](figures/{name}-history.png)",
             "",
         ]
     return [*lines, *_precision_table(scores), *_decision_lines(entry, scores), *_pictures(name)]
+
+
+def _what_validates(run: dict[str, Any]) -> str:
+    """Say on which pages the validation curve was drawn."""
+    if run["config"]["fit"]["validation_share"] > 0:
+        return "Thin lines: folds. Validation: groups of the training part that choose the epoch."
+    return (
+        "Thin lines: folds. Validation: the held-out fold, drawn only; the number of epochs is "
+        "fixed and nothing is chosen by this curve."
+    )
 
 
 def _precision_table(scores: dict[str, Any]) -> list[str]:

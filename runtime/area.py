@@ -27,9 +27,11 @@ PRINT_MM = 15.0
 BOLD_MM = 5.0
 #: Mean darkness (grey levels) of the faintest grid.
 MIN_GRID = 1.2
+#: Parts that a line of pixels is looked at in.
+PARTS = 8
 #: Share of the panel's mean darkness from which a row of pixels is grid, and how much wider (mm) than
 #: inside the panel a gap between lines may be before the grid has ended.
-GRID_LEVEL = 0.35
+GRID_LEVEL = 0.42
 GAP_SLACK_MM = 0.3
 
 
@@ -112,6 +114,20 @@ def _trace_area(runs: Runs, long: Runs, rows: Rows, mm: float) -> Area:
     return Area(first, top, last, min(bottom, float(runs.size[1])), "traces")
 
 
+def _common(
+    light: NDArray[np.uint8], paper: NDArray[np.bool_], axis: int
+) -> NDArray[np.float64]:
+    """Return the mean darkness of bare paper that most parts of each line of pixels have in common.
+
+    A line of the grid goes all the way; print that stands beside it covers only some parts.
+    """
+    edges = np.linspace(0, light.shape[axis], PARTS + 1).astype(int)[:-1]
+    dark = np.add.reduceat(light, edges, axis=axis, dtype=np.uint32)
+    bare = np.add.reduceat(paper, edges, axis=axis, dtype=np.uint32)
+    means = np.partition(dark / np.maximum(bare, 1), PARTS // 2 - 1, axis=axis)
+    return np.asarray(means.take(PARTS // 2 - 1, axis=axis))
+
+
 def _reach(
     darkness: NDArray[np.uint8], mask: NDArray[np.bool_], area: Area, axis: int, mm: float
 ) -> tuple[float, float] | None:
@@ -125,10 +141,10 @@ def _reach(
         start, stop, length = int(area.left), int(area.right), width
     paper = ~mask[part]
     light = darkness[part] * paper
-    bare = paper.sum(axis=axis, dtype=np.uint16)
-    sums = light.sum(axis=axis, dtype=np.uint32) / np.maximum(bare, 1)
+    sums = _common(light, paper, axis)
     start, stop = max(0, min(start, length - 1)), max(1, min(stop, length))
-    usual = float(np.mean(sums[start:stop])) if stop > start else 0.0
+    core = np.s_[start:stop] if axis == 1 else np.s_[:, start:stop]
+    usual = float(light[core].sum()) / max(int(np.count_nonzero(paper[core])), 1)
     if usual < MIN_GRID:
         return None
     bottom = float(np.percentile(sums, 2.0))  # of a noisy photo; next to nothing on a clean page

@@ -21,8 +21,8 @@ EVEN_PAPER = 16
 MIN_PAPER = 24
 #: Blocks of the reduced picture whose mean is below this share of the paper are no pen's work where
 #: at least `SOLID_BLOCKS` of them lie within `SOLID_REACH` blocks of each other: a desk, a lid.
-SOLID_SHARE = 0.72
-SOLID_BLOCKS = 8
+SOLID_SHARE = 0.6
+SOLID_BLOCKS = 14
 SOLID_REACH = 3
 #: Blocks of this size (px) with more than this share of ink are thicker than a pen's line.
 THICK_BLOCK = 12
@@ -35,6 +35,12 @@ INK_SHARE = 0.38
 #: Paper lighter than this (grey levels) is white: what is printed beside the panel moves its
 #: estimate by a few levels.
 WHITE = 240
+#: A wedge of a scanner's lid beside a slanted sheet: at least this dark (grey levels), over this share
+#: of the picture's side, no deeper than this share of the other; its blurred rim goes too (px).
+WEDGE_DARKNESS = 20
+WEDGE_WIDTH = 0.05
+WEDGE_DEPTH = 0.12
+WEDGE_RIM = 3
 #: A median grey level below this, with no sizeable lighter area (`LIGHT_PAPER`), is a picture with
 #: light traces on a dark ground; a sheet on a dark desk has the light area.
 DARK_GROUND = 90
@@ -136,7 +142,24 @@ def _uneven_darkness(
         shown = Image.fromarray((~beside).view(np.uint8))
         keep = np.asarray(shown.resize(picture.size, Image.Resampling.NEAREST))
         darkness *= keep
+    for side in (darkness, darkness[::-1], darkness.T, darkness.T[::-1]):
+        _clear_wedge(side)
     return darkness
+
+
+def _clear_wedge(side: NDArray[np.uint8]) -> None:
+    """Blank what is dark from the upper edge on over some width: the lid beside a slanted sheet."""
+    height, width = side.shape
+    depth = max(1, round(WEDGE_DEPTH * height))
+    light = side[:depth] < WEDGE_DARKNESS
+    deep = np.where(light.any(axis=0), np.argmax(light, axis=0), depth)
+    dark = np.concatenate([[False], deep > 0, [False]])
+    edges = np.flatnonzero(dark[1:] != dark[:-1])
+    for first, last in zip(edges[0::2], edges[1::2], strict=True):
+        if last - first >= WEDGE_WIDTH * width:
+            reach = np.minimum(deep[first:last] + WEDGE_RIM, height)
+            rows = np.arange(int(reach.max()))[:, None]
+            side[: len(rows), first:last][rows < reach] = 0
 
 
 def _near_large(dark: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -22,7 +22,7 @@ __all__ = ["Answerer", "NoWorker", "NotAnswered", "WorkerPool"]
 _log = logging.getLogger("ecg_edge.serve")
 
 _START_S: Final = 60.0
-"""Longest start of a worker; about 0.2 s on a PC, 2 s on a Raspberry Pi with a cold disk."""
+"""Longest start of a worker; a small board with a cold disk needs some seconds."""
 _STOP_S: Final = 5.0
 _PIPE_BYTES: Final = 256 * 1024
 """Bytes written to a worker at a time, so that a large upload is not copied whole."""

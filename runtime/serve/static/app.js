@@ -5,7 +5,7 @@ import { answerView, evidenceText, headline, make, shape, sureness, toneOf } fro
 import { clock, loadStrings, t } from "./strings.js";
 import { Viewer } from "./viewer.js";
 
-const MOST_KEPT = 30; // answers with their pictures, about 150 kB each
+const MOST_KEPT = 30; // answers with their pictures, up to 300 kB each
 const TRIES_WHEN_BUSY = 8;
 const LOOK_AGAIN_MS = 15000;
 

@@ -14,7 +14,6 @@ import argparse
 import hashlib
 import io
 import json
-import math
 import os
 import platform
 import random
@@ -31,8 +30,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image, ImageDraw
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -46,30 +43,11 @@ QUIET_S = 180.0
 # -- pages ----------------------------------------------------------------------------------------
 
 
-def drawn_page(seed: int) -> Image.Image:
-    """Return a made-up 3 x 4 ECG page, 800 x 560 px."""
-    chance = random.Random(seed)
-    page = Image.new("L", (800, 560), 250)
-    pen = ImageDraw.Draw(page)
-    for x in range(0, 800, 20):
-        pen.line((x, 0, x, 560), fill=225)
-    for y in range(0, 560, 20):
-        pen.line((0, y, 800, y), fill=225)
-    for row in range(3):
-        base, beat = 120 + 150 * row, chance.uniform(50, 80)
-        points = []
-        for x in range(30, 770):
-            phase = (x % beat) / beat
-            spike = 60 * math.exp(-(((phase - 0.4) / 0.02) ** 2))
-            wave = 14 * math.exp(-(((phase - 0.7) / 0.06) ** 2))
-            points.append((x, base - spike - wave))
-        pen.line(points, fill=10, width=2)
-    return page
-
-
 def base_files() -> list[tuple[str, bytes, int]]:
     """Return (ending, content, pages) of some files that others are made of."""
-    pages = [drawn_page(seed) for seed in range(8)]
+    from sample_files import ecg_page
+
+    pages = [ecg_page(width) for width in range(860, 1020, 20)]
     made = []
     for ending, kind, count in (
         (".jpg", "JPEG", 1),

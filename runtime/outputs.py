@@ -121,7 +121,12 @@ class _Csv:
         """Nothing ends a CSV file."""
 
 
-_WRITERS: Final[dict[str, Callable[[TextIO], Writer]]] = {"text": _Text, "json": _Json, "jsonl": _JsonLines, "csv": _Csv}
+_WRITERS: Final[dict[str, Callable[[TextIO], Writer]]] = {
+    "text": _Text,
+    "json": _Json,
+    "jsonl": _JsonLines,
+    "csv": _Csv,
+}
 
 
 @contextmanager

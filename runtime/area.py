@@ -122,8 +122,10 @@ def _common(
     A line of the grid goes all the way; print that stands beside it covers only some parts.
     """
     edges = np.linspace(0, light.shape[axis], PARTS + 1).astype(int)[:-1]
-    dark = np.add.reduceat(light, edges, axis=axis, dtype=np.uint32)
-    bare = np.add.reduceat(paper, edges, axis=axis, dtype=np.uint32)
+    # Parts of fewer than 257 pixels fit into 16 bits.
+    kind = np.uint16 if light.shape[axis] < 256 * PARTS else np.uint32
+    dark = np.add.reduceat(light, edges, axis=axis, dtype=kind)
+    bare = np.add.reduceat(paper, edges, axis=axis, dtype=kind)
     means = np.partition(dark / np.maximum(bare, 1), PARTS // 2 - 1, axis=axis)
     return np.asarray(means.take(PARTS // 2 - 1, axis=axis))
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageFilter
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Runs", "darkness_of", "ink_mask", "ink_threshold", "runs_of"]
+__all__ = ["Runs", "darkness_of", "ink_of", "ink_threshold", "runs_of"]
 
 #: The paper estimate is made on a picture reduced by this factor (px).
 PAPER_REDUCTION = 16
@@ -96,17 +96,19 @@ def darkness_of(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     picture = Image.fromarray(grey)
     factor = max(1, min(PAPER_REDUCTION, min(height, width) // 8))
     small = picture.reduce(factor)
-    levels = np.asarray(small)
-    if np.median(levels) < DARK_GROUND and np.percentile(levels, 95) < LIGHT_PAPER:
+    levels = np.sort(np.asarray(small), axis=None)
+    if levels[levels.size // 2] < DARK_GROUND and levels[int(0.95 * levels.size)] < LIGHT_PAPER:
         picture = ImageChops.invert(picture)
         small = ImageChops.invert(small)
     paper = small
     if min(small.size) >= 5:
         paper = Image.fromarray(_lightest(np.asarray(small), 2))
-    low, high = np.percentile(np.asarray(paper), (5.0, 95.0))
+    levels = np.sort(np.asarray(paper), axis=None)
+    low, high = int(levels[int(0.05 * levels.size)]), int(levels[int(0.95 * levels.size)])
     if high - low < EVEN_PAPER:
-        level = float(np.median(np.asarray(paper)))
-        ground = np.uint8(255 if level >= WHITE else round(level))
+        ground = levels[levels.size // 2]
+        if ground >= WHITE:
+            return np.invert(np.asarray(picture))
         values = np.asarray(picture)
         return np.subtract(ground, np.minimum(values, ground), dtype=np.uint8)
     return _uneven_darkness(picture, small, paper)
@@ -195,7 +197,7 @@ def ink_threshold(darkness: NDArray[np.uint8]) -> int:
     return max(LEAST_INK, round(INK_SHARE * float(np.median(darkest))))
 
 
-def ink_mask(darkness: NDArray[np.uint8], threshold: int) -> NDArray[np.bool_]:
+def ink_of(darkness: NDArray[np.uint8], threshold: int) -> tuple[NDArray[np.bool_], Runs]:
     """Tell trace and print from paper and grid.
 
     Parameters
@@ -207,21 +209,33 @@ def ink_mask(darkness: NDArray[np.uint8], threshold: int) -> NDArray[np.bool_]:
 
     Returns
     -------
-    ndarray of bool, shape (h, w)
+    mask : ndarray of bool, shape (h, w)
         Ink; what is thicker than any pen's line is left out.
+    runs : Runs
+        The same ink.
     """
     mask = darkness >= threshold
+    runs = runs_of(mask)
     size = THICK_BLOCK
     height, width = mask.shape
-    if min(height, width) < 4 * size:
-        return mask
+    if min(height, width) < 4 * size or not _may_be_thick(runs):
+        return mask, runs
     cover = np.asarray(Image.fromarray(mask.view(np.uint8) * np.uint8(255)).reduce(size))
     thick = cover > THICK_SHARE * 255
-    if thick.any():
-        grown = _box_sum(thick.astype(np.int32), 1) > 0
-        area = np.repeat(np.repeat(grown, size, axis=0), size, axis=1)
-        mask = mask & ~area[:height, :width]
-    return mask
+    if not thick.any():
+        return mask, runs
+    grown = _box_sum(thick.astype(np.int32), 1) > 0
+    area = np.repeat(np.repeat(grown, size, axis=0), size, axis=1)
+    mask = mask & ~area[:height, :width]
+    return mask, runs_of(mask)
+
+
+def _may_be_thick(runs: Runs) -> bool:
+    """Tell whether enough neighbouring columns have runs tall enough to fill a thick block."""
+    size = THICK_BLOCK
+    tall = np.zeros((runs.size[0] // size + 1) * size, dtype=bool)
+    tall[runs.x[runs.bottom - runs.top > size // 2]] = True
+    return bool((tall.reshape(-1, size).sum(axis=1) > size // 2).any())
 
 
 def runs_of(mask: NDArray[np.bool_]) -> Runs:
@@ -236,11 +250,16 @@ def runs_of(mask: NDArray[np.bool_]) -> Runs:
     Runs
     """
     height, width = mask.shape
-    padded = np.zeros((width, height + 2), dtype=bool)
-    padded[:, 1:-1] = mask.T
-    flat = padded.ravel()
-    edges = np.flatnonzero(flat[1:] != flat[:-1])
-    starts, ends = edges[0::2], edges[1::2]
-    x, top = np.divmod(starts, height + 2)
-    bottom = ends - x * (height + 2)
+    pitch = height + 1
+    row, column = np.divmod(np.flatnonzero(mask[1:] != mask[:-1]), width)
+    keys = np.concatenate(
+        [
+            np.flatnonzero(mask[0]) * pitch,
+            column * pitch + row + 1,
+            np.flatnonzero(mask[-1]) * pitch + height,
+        ]
+    )
+    keys.sort()
+    x, top = np.divmod(keys[0::2], pitch)
+    bottom = keys[1::2] - x * pitch
     return Runs(x.astype(np.int32), top.astype(np.int32), bottom.astype(np.int32), (width, height))

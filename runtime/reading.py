@@ -9,7 +9,7 @@ import numpy as np
 
 from runtime.area import Area, panel_area
 from runtime.grid import grid_scale
-from runtime.ink import ink_mask, ink_threshold, runs_of
+from runtime.ink import ink_of, ink_threshold
 from runtime.layout import ARRANGEMENTS, choose_layout
 from runtime.rows import find_rows, long_strokes, refine_rows, without_rules
 from runtime.trace import LeadTrace, follow_rows, lead_of_row, separator_columns, thin_line
@@ -101,8 +101,8 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
         None where there is no row of trace.
     """
     threshold = ink_threshold(darkness)
-    mask = ink_mask(darkness, threshold)
-    whole = without_rules(runs_of(mask))
+    mask, everything = ink_of(darkness, threshold)
+    whole = without_rules(everything)
     guess = darkness.shape[1] / PAGE_MM
     long = long_strokes(whole, guess)
     rows = find_rows(long, guess)
@@ -113,8 +113,7 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
     part = darkness[int(area.top) : int(area.bottom), int(area.left) : int(area.right)]
     own_threshold = ink_threshold(part) if part.size else threshold
     if own_threshold != threshold:
-        mask = ink_mask(darkness, own_threshold)
-        whole = runs_of(mask)
+        mask, whole = ink_of(darkness, own_threshold)
     runs = whole.within(area.left, area.top, area.right, area.bottom)
     guess = (rows.right - rows.left) / (ROW_SECONDS * PAPER_SPEED)
     rows = refine_rows(runs, long_strokes(runs, guess), rows.levels, guess)

@@ -169,7 +169,8 @@ def without_rules(runs: Runs) -> Runs:
     height = runs.size[1]
     if len(runs.x) == 0:
         return runs
-    low, high = np.percentile(runs.x, (1.0, 99.0))
+    count = len(runs.x)  # sorted by column
+    low, high = float(runs.x[count // 100]), float(runs.x[count - 1 - count // 100])
     change = np.bincount(runs.top, minlength=height + 1)
     change = change - np.bincount(runs.bottom, minlength=height + 1)
     ruled = np.cumsum(change)[:height] > RULED_ROW * (high - low)
@@ -216,7 +217,11 @@ def _strip_coverage(occupied: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the share of each strip's columns with ink, shape (STRIPS, cells)."""
     width = occupied.shape[0]
     edges = np.linspace(0, width, STRIPS + 1).astype(int)
-    sums = np.add.reduceat(occupied, edges[:-1], axis=0, dtype=np.int32)
+    # Strips of fewer than 256 columns are summed in bytes, which is several times faster.
+    narrow = width < 255 * STRIPS
+    sums = np.add.reduceat(
+        occupied.view(np.uint8), edges[:-1], axis=0, dtype=np.uint8 if narrow else np.int32
+    )
     return sums / np.maximum(np.diff(edges), 1)[:, None]
 
 

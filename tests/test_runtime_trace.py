@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.ink import darkness_of, ink_mask, ink_threshold, runs_of
+from runtime.ink import darkness_of, ink_of, ink_threshold, runs_of
 from runtime.page import page_from_image
 from runtime.panel import find_panel
 from runtime.strokes import neighbours, stroke_labels
@@ -28,7 +28,7 @@ def picture_of(*lines: np.ndarray, pen: int = 2) -> np.ndarray:
 def read(grey: np.ndarray, *levels: float) -> np.ndarray:
     """Signal of each row, px below the picture's top."""
     darkness = darkness_of(grey)
-    runs = runs_of(ink_mask(darkness, ink_threshold(darkness)))
+    _, runs = ink_of(darkness, ink_threshold(darkness))
     baselines = np.repeat(np.array(levels)[:, None], WIDTH, axis=1)
     return thin_line(follow_rows(darkness, runs, baselines, 4.0))[2]
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.quantile import quantile
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -149,7 +151,7 @@ def _reach(
     usual = float(light[core].sum()) / max(int(np.count_nonzero(paper[core])), 1)
     if usual < MIN_GRID:
         return None
-    bottom = float(np.percentile(sums, 2.0))  # of a noisy photo; next to nothing on a clean page
+    bottom = quantile(sums, 0.02)  # of a noisy photo; next to nothing on a clean page
     level = max(GRID_LEVEL * usual, bottom + 0.5 * GRID_LEVEL * (usual - bottom))
     lines = np.flatnonzero(sums >= level)
     own = lines[(lines >= start) & (lines < stop)]

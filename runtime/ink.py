@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
+from runtime.quantile import median
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -117,14 +119,15 @@ def darkness_of(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _lightest(levels: NDArray[np.uint8], reach: int) -> NDArray[np.uint8]:
     """Return the lightest level within `reach` blocks (faster than Pillow's rank filter)."""
     for axis in (0, 1):
-        padded = np.pad(levels, [(reach, reach) if a == axis else (0, 0) for a in (0, 1)])
-        length = levels.shape[axis]
-        best = levels
-        for shift in range(2 * reach + 1):
-            part = (
-                padded[shift : shift + length] if axis == 0 else padded[:, shift : shift + length]
+        best = levels.copy()
+        for shift in range(1, reach + 1):
+            ahead, behind = (
+                (np.s_[shift:], np.s_[:-shift])
+                if axis == 0
+                else (np.s_[:, shift:], np.s_[:, :-shift])
             )
-            best = np.maximum(best, part)
+            np.maximum(best[behind], levels[ahead], out=best[behind])
+            np.maximum(best[ahead], levels[behind], out=best[ahead])
         levels = best
     return levels
 
@@ -194,7 +197,7 @@ def ink_threshold(darkness: NDArray[np.uint8]) -> int:
     darkest = darkest[darkest >= LEAST_INK]
     if darkest.size == 0:
         return LEAST_INK
-    return max(LEAST_INK, round(INK_SHARE * float(np.median(darkest))))
+    return max(LEAST_INK, round(INK_SHARE * median(darkest)))
 
 
 def ink_of(darkness: NDArray[np.uint8], threshold: int) -> tuple[NDArray[np.bool_], Runs]:

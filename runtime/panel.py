@@ -100,6 +100,8 @@ def find_panel(page: Page) -> Panel:
     width_mm = (area.right - area.left) / reading.px_per_mm
     height_mm = (area.bottom - area.top) / reading.px_per_mm
     rotation, skew = _turn(quad)
+    boxes = np.array([lead.box for lead in reading.leads], dtype=np.float64).reshape(-1, 2)
+    boxes = map_points(to_page, boxes).astype(np.float32).reshape(-1, 4, 2)
     return Panel(
         quad=quad.astype(np.float32),
         rotation=rotation,
@@ -108,8 +110,7 @@ def find_panel(page: Page) -> Panel:
         px_per_mm=float(np.sqrt(_surface(quad) / max(width_mm * height_mm, 1e-9))),
         scale_source=reading.scale_source,
         leads=tuple(
-            replace(lead, box=map_points(to_page, lead.box).astype(np.float32))
-            for lead in reading.leads
+            replace(lead, box=box) for lead, box in zip(reading.leads, boxes, strict=True)
         ),
         reasons=reasons,
     )

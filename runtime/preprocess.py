@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -200,6 +201,7 @@ class Preprocess:
         return drawn / SUBSAMPLES
 
 
+@lru_cache(maxsize=8)
 def _low_pass(cutoff_hz: float, step_s: float) -> NDArray[np.float64]:
     """Return the taps of a low-pass filter (windowed sinc, Hamming), sum 1.
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.quantile import median, quantile
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -91,8 +93,8 @@ def find_pulses(runs: Runs, baselines: NDArray[np.float64], mm: float) -> tuple[
             continue
         inside = heights[:, left:right]
         known = inside[inside > 0]
-        height = float(np.median(known))
-        spread = np.percentile(known, 80) - np.percentile(known, 20)
+        height = median(known)
+        spread = quantile(known, 0.8) - quantile(known, 0.2)
         ends = _strokes(runs, y, (int(left), int(right)), height, mm)
         if spread < SPREAD_MM * mm and ends is not None:
             found.append(Pulse(*ends, height))

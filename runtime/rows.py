@@ -9,6 +9,7 @@ import numpy as np
 
 from runtime.ink import Runs
 from runtime.pulse import Pulse, find_pulses
+from runtime.quantile import median
 from runtime.strokes import neighbours, stroke_labels
 
 if TYPE_CHECKING:
@@ -83,12 +84,14 @@ def find_rows(long: Runs, mm: float) -> Rows | None:
     Returns
     -------
     Rows or None
-        None where no row of trace is found. Without pulses; to be refined by :func:`refine_rows`.
+        None where no row of trace is found. With level baselines, without pulses, and with ends that
+        may hold a pulse: to be refined by :func:`refine_rows`.
     """
     if len(long.x) == 0:
         return None
     step = max(1, round(0.7 * mm))
-    coverage = _strip_coverage(_occupancy(long, step))
+    occupied = _occupancy(long, step)
+    coverage = _strip_coverage(occupied)
     used = np.flatnonzero(coverage.max(axis=1) > 0.5)
     if used.size < 0.2 * STRIPS:
         return None
@@ -100,7 +103,13 @@ def find_rows(long: Runs, mm: float) -> Rows | None:
     if not places:
         return None
     levels = _levels(long, (np.array(places) + 0.5) * step, 3 * step)
-    return refine_rows(long, long, levels, mm)
+    baselines = np.repeat(levels[:, None], long.size[0], axis=1)
+    counts = occupied[:, places].sum(axis=1)
+    most = np.flatnonzero(counts >= max(1.0, 0.5 * len(places)))
+    some = np.flatnonzero(counts >= max(1.0, 0.25 * len(places)))
+    if most.size == 0:
+        return None
+    return Rows(baselines, levels, float(most[0]), float(some[-1] + 1))
 
 
 def refine_rows(runs: Runs, long: Runs, levels: NDArray[np.float64], mm: float) -> Rows:
@@ -193,7 +202,7 @@ def _is_rule(runs: Runs, place: float, mm: float) -> bool:
     close = np.abs(middle - place) < 3 * mm
     if not close.any():
         return False
-    level = float(np.median(middle[close]))
+    level = median(middle[close])
     band = max(1.5, RULE_MM * mm)
     reach = (runs.top < level + 4 * mm) & (runs.bottom > level - 4 * mm)
     x, top, bottom = runs.x[reach], runs.top[reach], runs.bottom[reach]
@@ -275,7 +284,9 @@ def _local_baselines(runs: Runs, levels: NDArray[np.float64], mm: float) -> NDAr
     counts = np.bincount(strip[thin] * height + middle, minlength=STRIPS * height)
     counts = counts.reshape(STRIPS, height).astype(np.float64)
     window = max(1, round(mm)) * 2 + 1
-    total = np.cumsum(np.pad(counts, ((0, 0), (window // 2 + 1, window // 2))), axis=1)
+    total = np.zeros((STRIPS, height + window))
+    np.cumsum(counts, axis=1, out=total[:, window // 2 + 1 : window // 2 + 1 + height])
+    total[:, window // 2 + 1 + height :] = total[:, [window // 2 + height]]
     density = total[:, window:] - total[:, :-window]
     edges = np.concatenate([[-np.inf], (levels[1:] + levels[:-1]) / 2, [np.inf]])
     edges[0] = levels[0] - (edges[1] - levels[0] if len(levels) > 1 else 20 * mm)
@@ -289,8 +300,8 @@ def _local_baselines(runs: Runs, levels: NDArray[np.float64], mm: float) -> NDAr
         best = np.argmax(part, axis=1)
         found = part[np.arange(STRIPS), best] > 0
         place[index] = np.where(found, low + best, level)
-    padded = np.pad(place, ((0, 0), (1, 1)), mode="edge")
-    place = np.median(np.stack([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]]), axis=0)
+    before, after = place[:, [0, *range(STRIPS - 1)]], place[:, [*range(1, STRIPS), STRIPS - 1]]
+    place = np.maximum(np.minimum(before, after), np.minimum(np.maximum(before, after), place))
     centres = (np.arange(STRIPS) + 0.5) * width / STRIPS
     columns = np.arange(width)
     return np.stack([np.interp(columns, centres, row) for row in place])

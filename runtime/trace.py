@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.quantile import median, quantile
 from runtime.strokes import neighbours, stroke_labels
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def follow_rows(
     bottom[row, runs.x[own]] = lower[own]
     heights = bottom - top
     finite = heights[np.isfinite(heights)]
-    line_width = float(np.percentile(finite, 30)) if finite.size else 1.0
+    line_width = quantile(finite, 0.3) if finite.size else 1.0
     if bridge.any():
         _divide_bridges(runs, np.flatnonzero(bridge), baselines, top, bottom, line_width, mm)
     return RowTraces(top, bottom, line_width)
@@ -431,7 +432,7 @@ def lead_of_row(
     last = max(round(span[1]), first + 1)
     top, bottom, signal = (values[row, first:last] for values in line)
     finite = signal[np.isfinite(signal)]
-    baseline = float(np.median(finite)) if finite.size else 0.0
+    baseline = median(finite) if finite.size else 0.0
     high, low = baseline - px_per_mv * BOX_MV / 2, baseline + px_per_mv * BOX_MV / 2
     box = [[first, high], [last, high], [last, low], [first, low]]
     return LeadTrace(

@@ -78,7 +78,10 @@ class Study:
     def about(self) -> dict[str, Any]:
         """Say with what and on what machine it is measured."""
         return {
-            "command": f"python -m train reading --pages {self.pages} --seed {self.seed}",
+            "command": (
+                "python -m train reading --signals DIR --data DIR --out DIR "
+                f"--pages {self.pages} --seed {self.seed}"
+            ),
             "model": self._opened[1],
             "machine": f"{platform.machine()}, Python {platform.python_version()}",
         }

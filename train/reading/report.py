@@ -9,9 +9,9 @@ __all__ = ["markdown"]
 _INTRODUCTION = """\
 # How well pages are read
 
-Written by `{command}`; the numbers are in `reading.json`. Reading
-= decode, panel, quality checks, tensor: the device's own code. Model: {model}. Machine: {machine}.
-Intervals are Wilson's, 95 %.
+Written by `{command}`; the numbers are in
+`reading.json`. Reading = decode, panel, quality checks, tensor: the device's own code. Model:
+{model}. Machine: {machine}. Intervals are Wilson's, 95 %.
 """
 
 _PANEL_NOTE = """\

@@ -69,7 +69,7 @@ class QualityLimits:
     max_aspect: float = 4.0
     min_contrast: float = 40.0
     min_px_per_mm: float = 1.3
-    min_sharpness: float = 0.7
+    min_sharpness: float = 0.85
     min_margin_mm: float = 1.0
     min_coverage: float = 0.7
     min_amplitude_mv: float = 0.1
@@ -148,7 +148,7 @@ def check_panel(page: Page, panel: Panel, limits: QualityLimits) -> tuple[str, .
         return (f"{_NO_ECG}: give an ECG page, flat, whole and sharp",)
     if panel.px_per_mm * page.scale < limits.min_px_per_mm:
         return ("the ECG is too small on the picture: scan it at 150 dpi, or go closer",)
-    if sharpness(page, panel.px_per_mm) < limits.min_sharpness:
+    if sharpness(page, panel) < limits.min_sharpness:
         return ("the picture is too blurred to read: scan it again, or hold the camera still",)
     if margin_mm(page, panel) < limits.min_margin_mm:
         return ("the ECG runs over the edge of the picture: give the whole page with its margins",)

@@ -181,11 +181,20 @@ class TestPlausibility:
         )
 
     def test_blur_lowers_the_sharpness(self):
+        panel = find_panel(page_from_image(ecg_page()))
         sharp, soft = (
-            sharpness(page_from_image(image), 5.0)
+            sharpness(page_from_image(image), panel)
             for image in (ecg_page(), ecg_page().filter(ImageFilter.GaussianBlur(5)))
         )
         assert soft < 0.5 < 2 < sharp
+
+    def test_blank_paper_around_the_panel_changes_no_sharpness(self):
+        page = ecg_page()
+        sheet = Image.new("L", (page.width, page.height * 2), 255)
+        sheet.paste(page, (0, 0))
+        alone, on_sheet = (page_from_image(image) for image in (page, sheet))
+        panel = find_panel(alone)
+        assert sharpness(on_sheet, panel) == pytest.approx(sharpness(alone, panel), rel=0.01)
 
 
 class TestManifest:

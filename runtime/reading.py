@@ -25,6 +25,9 @@ __all__ = ["LEVEL_SLOPE", "Reading", "read_upright"]
 #: Paper speed (mm/s) and gain (mm/mV) of a standard recording (IEC 60601-2-25).
 PAPER_SPEED = 25.0
 GAIN = 10.0
+#: Gains that carts offer (mm/mV), and how far (share) a pulse of 1 mV may be off one of them.
+GAINS = (10.0, 5.0, 20.0)
+GAIN_SLACK = 0.1
 #: Seconds that a row of leads spans on a standard page.
 ROW_SECONDS = 10.0
 #: Usual width of a page (mm) that shows 10 s at 25 mm/s; a first guess of the scale.
@@ -147,7 +150,7 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
                     row,
                     (edges[column], edges[column + 1]),
                     name=name,
-                    px_per_mv=down * GAIN,
+                    px_per_mv=down * _gain(rows, down),
                     px_per_s=across * PAPER_SPEED,
                     start_s=column * ROW_SECONDS / columns,
                 )
@@ -178,10 +181,19 @@ def _timed(rows: Rows, mm: float) -> Rows:
     low, high = usual - SHORT_ROW_MM, usual + LONG_ROW_MM
     if low <= length <= high or not 0.8 * usual < length < 1.2 * usual:
         return rows
-    if any(0 <= rows.left - pulse.right < PULSE_GAP_MM * mm for pulse in rows.pulses):
+    if any(0 <= rows.left - pulse.right < PULSE_GAP_MM * mm for pulse in rows.pulses[:1]):
         width = rows.baselines.shape[1]
         return replace(rows, right=min(float(width), rows.left + usual * mm))
     return replace(rows, left=max(0.0, rows.right - usual * mm))
+
+
+def _gain(rows: Rows, mm: float) -> float:
+    """Return the gain (mm/mV) that the calibration pulses show; the standard one without them."""
+    for pulse in rows.pulses:
+        for gain in GAINS:
+            if abs(pulse.height / (gain * mm) - 1.0) < GAIN_SLACK:
+                return gain
+    return GAIN
 
 
 def _borders(

@@ -329,14 +329,12 @@ def _ends(
     breaks = np.flatnonzero(np.diff(after) > GAP_MM * mm)
     last = int(after[breaks[0]]) if breaks.size else int(after[-1])
     reach = PULSE_ZONE_MM * mm
-    for pulse in pulses:
-        if pulse.right < first + reach:
-            after = most[most >= pulse.right]
-            first = int(after[0]) if after.size else first
-        elif pulse.left > last - reach:
-            before = some[some < pulse.left]
-            last = int(before[-1]) if before.size else last
-            break
+    if pulses and pulses[0].right < first + reach:  # only the outermost can be one
+        after = most[most >= pulses[0].right]
+        first = int(after[0]) if after.size else first
+    if pulses and pulses[-1].left > last - reach:
+        before = some[some < pulses[-1].left]
+        last = int(before[-1]) if before.size else last
     return float(first), float(last + 1)
 
 

@@ -61,6 +61,15 @@ def test_scale_is_told_as_assumed_or_from_a_pulse_without_grid() -> None:
     assert panel.px_per_mm == pytest.approx(truth.px_per_mm, rel=0.03)
 
 
+@pytest.mark.parametrize("gain", [5.0, 10.0, 20.0])
+def test_gain_is_read_from_the_calibration_pulse(gain: float) -> None:
+    page, _ = draw_page(recording(), "strip-wide", 3, layout="3x4", gain_mm_mv=gain)
+    panel = find_panel(page_from_image(page))
+    lead = next(lead for lead in panel.leads if lead.name == "I")
+    shown = recording().lead("I")[:1250]
+    assert np.ptp(lead.centre[np.isfinite(lead.centre)]) == pytest.approx(np.ptp(shown), rel=0.15)
+
+
 @pytest.mark.parametrize("turn", [90, 180, 270])
 def test_turned_page_is_set_upright(turn: int) -> None:
     page, truth = drawn("strip-wide", "3x4+1")

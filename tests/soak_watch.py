@@ -1,6 +1,7 @@
 """The watch under kill -9, a disk that fills and folders that vanish; at full size by hand.
 
     python tests/soak_watch.py                       decoders only, no model needed
+    python tests/soak_watch.py --model small         the real command with the tests' small bundle
     python tests/soak_watch.py --model ecg-tiny --report docs/soak.md
 
 Pages are drawn here, so that no data is needed. The disk that fills and the share that is
@@ -504,7 +505,8 @@ def soak(args: argparse.Namespace, scenarios: list[str]) -> list[Outcome]:
             files, kills = int(args.files * share), int(args.kills * share)
             cycles = max(3, int(args.cycles * share))
             seconds = kills * args.longest / 2 if "kill" in name else cycles * 3.5
-            watch = Watch(folders, args.model, moving, Path(temporary) / "log.txt")
+            model = str(_small_bundle(Path(temporary))) if args.model == "small" else args.model
+            watch = Watch(folders, model, moving, Path(temporary) / "log.txt")
             carts = Carts(folders["in"], files, seconds, random.Random(args.seed + 1))
             disturb = {
                 "kill": killing(watch, kills, chance, args.longest),
@@ -526,6 +528,12 @@ def soak(args: argparse.Namespace, scenarios: list[str]) -> list[Outcome]:
                 print(watch.log.read_text()[-3000:], file=sys.stderr)
             outcomes.append(outcome)
     return outcomes
+
+
+def _small_bundle(folder: Path) -> Path:
+    from onnx_bundle import write_bundle
+
+    return write_bundle(folder / "bundle")
 
 
 def _mount(*words: str) -> None:
@@ -583,6 +591,8 @@ def _line(o: Outcome) -> str:
 def report(outcomes: list[Outcome], args: argparse.Namespace) -> str:
     """Return the Markdown page of a soak."""
     reader = f"bundle `{args.model}`" if args.model else "the decoders without a model"
+    if args.model == "small":
+        reader = "the whole command and the small ONNX bundle of the tests"
     model = f" --model {args.model}" if args.model else ""
     lines = [
         "# Soak of the hot folder",
@@ -625,7 +635,9 @@ def main() -> int:
     if "--child" in sys.argv[1:2]:
         return child(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", help="bundle; without it the decoders answer alone")
+    parser.add_argument(
+        "--model", help="bundle, or small for the tests' own; without it decoders answer alone"
+    )
     parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--cycles", type=int, default=30, help="of full disk, of vanishing")

@@ -6,13 +6,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from runtime import __version__
 from runtime.cli import run_command
 from runtime.errors import ExitCode, MissingExtraError
 
-SUBCOMMANDS = ("audit", "evaluate", "draw", "reading")
+SUBCOMMANDS = {
+    "audit": "what in a data set gives the class away",
+    "evaluate": "score a bundle or a RUN on labelled pages",
+    "draw": "draw pages from synthetic hearts or recordings",
+    "reading": "measure how well pages are read",
+}
+"""First words that are no data folder, and what they do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +42,7 @@ def _parser(first: str) -> argparse.ArgumentParser:
     if first not in SUBCOMMANDS:
         return _training_parser()
     parser = argparse.ArgumentParser("python -m train", description="The training stage.")
+    _add_version(parser)
     commands = parser.add_subparsers(dest="command", required=True)
     if first == "audit":
         _add_audit(commands)
@@ -56,9 +63,11 @@ def _training_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m train",
         description="Train models on a folder of ECG pages and write a RUN folder.",
-        epilog="Further commands: python -m train " + "|".join(SUBCOMMANDS) + " --help",
+        epilog="further commands (each has its own --help):\n"
+        + "\n".join(f"  python -m train {name:9} {does}" for name, does in SUBCOMMANDS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=_version())
+    _add_version(parser)
     parser.add_argument(
         "data", type=Path, metavar="DATA", help="folder with a folder a class, or with manifest.csv"
     )
@@ -84,12 +93,16 @@ def _training_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_version(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--version", action="version", version=f"ecg-edge {__version__}")
+
+
 def _add_verbose(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", action="store_true", help="show where an internal error arose")
 
 
 def _add_audit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    audit = commands.add_parser("audit", help="what in a data set gives the class away")
+    audit = commands.add_parser("audit", help=SUBCOMMANDS["audit"])
     audit.add_argument("data", type=Path, metavar="DATA", help="data folder")
     audit.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write")
     audit.add_argument("--seed", type=int, default=1, metavar="N", help="of the splits (1)")
@@ -99,7 +112,7 @@ def _add_audit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    evaluate = commands.add_parser("evaluate", help="score a bundle or a RUN on labelled pages")
+    evaluate = commands.add_parser("evaluate", help=SUBCOMMANDS["evaluate"])
     evaluate.add_argument("data", type=Path, metavar="DATA", help="data folder; for P4 of signals")
     evaluate.add_argument(
         "--model",
@@ -162,10 +175,3 @@ def _evaluate(options: argparse.Namespace) -> ExitCode:
         )
     )
     return ExitCode.OK
-
-
-def _version() -> str:
-    try:
-        return version("ecg-edge")
-    except PackageNotFoundError:
-        return "0 (not installed)"

@@ -123,10 +123,14 @@ def train_network(
         Settings.
     """
     jobs = fold_jobs(name, data, folder, config)
-    fits: list[FitResult] = in_processes(run, jobs, config.processes)
-    epochs = max(1, round(median(fit.best_epoch for fit in fits)))
-    last = _final_job(name, data, folder, config, epochs)
-    final: FitResult = in_processes(run, [last], 1)[0]
+    options = config.fit_options(name)
+    last = _final_job(name, data, folder, config, options.epochs)
+    if options.validation_share:  # only the folds tell how many epochs all the data get
+        fits: list[FitResult] = in_processes(run, jobs, config.processes)
+        last = replace(last, stop_after=max(1, round(median(fit.best_epoch for fit in fits))))
+        final: FitResult = in_processes(run, [last], 1)[0]
+    else:
+        *fits, final = in_processes(run, [*jobs, last], config.processes)
     logits = np.zeros((len(data.labels), len(LABELS)))
     for k, fit in enumerate(fits):
         logits[data.folds == k] = fit.logits[data.folds == k]
@@ -142,7 +146,9 @@ def train_network(
         tuple(model_files(folder, name, config.folds)),
     )
     facts = in_processes(save_models, [saving], 1)[0]
-    return NetworkResult(name, calibration, features_quality(fits, final, data), epochs, facts)
+    return NetworkResult(
+        name, calibration, features_quality(fits, final, data), final.best_epoch, facts
+    )
 
 
 def model_files(folder: RunFolder, name: str, folds: int) -> list[Path]:

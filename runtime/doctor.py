@@ -386,6 +386,13 @@ def _answers_golden_pages(directory: str, request: Request) -> Finding:
         )
     if done.returncode == 0:
         pages = len(json.loads(done.stdout)["golden"])
+        if not pages:
+            return Finding(
+                "golden",
+                "warning",
+                "the engine loads, but the bundle has no golden pages to check it with",
+                "export the bundle again",
+            )
         return Finding("golden", "ok", f"{pages} page(s) answered as in the workshop")
     return _not_answered(done)
 

@@ -177,6 +177,13 @@ def test_engine_that_ends_or_drifts_is_told(monkeypatch, code, stderr, word, exi
     assert finding.code == exits
 
 
+@pytest.mark.parametrize(("golden", "state"), [([{}], "ok"), ([], "warning")])
+def test_bundle_without_golden_pages_is_warned_of(monkeypatch, golden, state) -> None:
+    done = subprocess.CompletedProcess([], 0, json.dumps({"golden": golden}), "")
+    monkeypatch.setattr(doctor.subprocess, "run", lambda *_, **__: done)
+    assert doctor._answers_golden_pages("/bundle", Request()).state == state
+
+
 def test_engine_that_hangs_is_told(monkeypatch) -> None:
     def hangs(*_, **__):
         raise subprocess.TimeoutExpired("verify", 1)

@@ -10,6 +10,7 @@ stalls is counted, and a new worker goes on behind it. Exit 7 where anything was
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import mmap
 import os
@@ -343,6 +344,7 @@ class Run:
                 at = struct.unpack_from("<q", progress, 0)[0]
                 how = f"signal {status & 127}" if status & 127 else f"exit {status >> 8}"
                 self.findings.append({"found": f"worker died: {how}", "number": at})
+                print(json.dumps(self.findings[-1]), file=sys.stderr)
                 self.next = at + 1
 
     def _watch(self, child: int, reader: int, progress: mmap.mmap) -> int | None:
@@ -400,6 +402,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--out", type=Path, help="write the summary here too")
     options = parser.parse_args()
+    importlib.import_module("runtime.classifier")  # here, so that a broken tree is no finding
     run = Run(options.seed, options.first, options.inputs, options.seconds)
     began = time.monotonic()
     run.go()

@@ -20,6 +20,7 @@ import signal
 import struct
 import sys
 import time
+import traceback
 import zlib
 from collections import Counter
 from functools import cache
@@ -213,11 +214,15 @@ def answerer():
     Where no bundle is built yet, everything before the model: page, panel, gate, tensor.
     """
     from runtime.bundle import available_bundles
+    from runtime.errors import BundleError
 
-    if available_bundles():
+    if names := available_bundles():
         from runtime.classifier import Classifier
 
-        classifier = Classifier.from_bundle()
+        try:
+            classifier = Classifier.from_bundle()
+        except BundleError:  # other bundles than the default one are built
+            classifier = Classifier.from_bundle(sorted(names)[0])
         return True, lambda data: [
             (p.status, "; ".join(p.reasons)) for p in classifier.classify_pages(data)
         ]
@@ -334,6 +339,8 @@ class Run:
                 try:
                     work(progress, writer, self.seed, self.next, self.last)
                     os._exit(0)
+                except BaseException:
+                    traceback.print_exc()
                 finally:
                     os._exit(70)
             os.close(writer)

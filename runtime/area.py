@@ -23,6 +23,8 @@ ROW_MM = 250.0
 PULSE_REACH_MM = 16.0
 #: Waves that go further than this (mm) above the first or below the last baseline are cut.
 WAVE_MM = 25.0
+#: Labels of leads stand up to this high (mm) above the baseline of the first row.
+LABEL_MM = 11.0
 #: Runs of ink (as many as this many mm have columns) above or below the traces that make it print.
 PRINT_MM = 15.0
 #: Millimetres between the bold lines of ECG paper.
@@ -31,8 +33,8 @@ BOLD_MM = 5.0
 MIN_GRID = 1.2
 #: Parts that a line of pixels is looked at in.
 PARTS = 8
-#: Share of the panel's mean darkness from which a row of pixels is grid, and how much wider (mm) than
-#: inside the panel a gap between lines may be before the grid has ended.
+#: Share of the panel's mean darkness from which a row of pixels is grid, and how much wider (mm)
+#: than inside the panel a gap between lines may be before the grid has ended.
 GRID_LEVEL = 0.42
 GAP_SLACK_MM = 0.3
 
@@ -86,14 +88,15 @@ def panel_area(
     if wide is None:
         return own
     area = Area(wide[0], tall[0], wide[1], tall[1], "grid")
-    return own if _has_print(runs, area, own, mm) else area
+    return own if _has_print(runs, area, own, rows, mm) else area
 
 
-def _has_print(runs: Runs, area: Area, own: Area, mm: float) -> bool:
+def _has_print(runs: Runs, area: Area, own: Area, rows: Rows, mm: float) -> bool:
     """Tell whether a grid carries print above or below the traces: it covers the whole sheet."""
     rim, margin = 1.5 * mm, 2.0 * mm
     middle = (runs.top + runs.bottom) / 2
-    above = (middle > area.top + rim) & (middle < own.top - margin)
+    ceiling = min(own.top - margin, rows.levels[0] - LABEL_MM * mm)
+    above = (middle > area.top + rim) & (middle < ceiling)
     below = (middle > own.bottom + margin) & (middle < area.bottom - rim)
     across = (runs.x > area.left + rim) & (runs.x < area.right - rim)
     return int(((above | below) & across).sum()) > PRINT_MM * mm
@@ -116,9 +119,7 @@ def _trace_area(runs: Runs, long: Runs, rows: Rows, mm: float) -> Area:
     return Area(first, top, last, min(bottom, float(runs.size[1])), "traces")
 
 
-def _common(
-    light: NDArray[np.uint8], paper: NDArray[np.bool_], axis: int
-) -> NDArray[np.float64]:
+def _common(light: NDArray[np.uint8], paper: NDArray[np.bool_], axis: int) -> NDArray[np.float64]:
     """Return the mean darkness of bare paper that most parts of each line of pixels have in common.
 
     A line of the grid goes all the way; print that stands beside it covers only some parts.
@@ -138,10 +139,10 @@ def _reach(
     """Follow the grid outwards: up and down (axis 1) or left and right (axis 0); None without."""
     height, width = darkness.shape
     if axis == 1:
-        part = np.s_[:, max(0, int(area.left)) : int(area.right) : 5]
+        part = (slice(None), slice(max(0, int(area.left)), int(area.right), 5))
         start, stop, length = int(area.top), int(area.bottom), height
     else:
-        part = np.s_[max(0, int(area.top)) : int(area.bottom) : 4, :]
+        part = (slice(max(0, int(area.top)), int(area.bottom), 4), slice(None))
         start, stop, length = int(area.left), int(area.right), width
     paper = ~mask[part]
     light = darkness[part] * paper

@@ -19,8 +19,10 @@ SEARCH = (0.78, 1.28)
 STEPS = 501
 #: Harmonics of the bold lines that are summed; the fifth is the fine lines'.
 HARMONICS = 5
-#: Power of the harmonics above the first, over the mean power, from which it is a grid.
-MIN_POWER = 14.0
+#: Power of the harmonics above the first, over the mean power, from which it is a grid (on pages
+#: without one up to 20, with one from 41), and its least mean darkness (grey levels).
+MIN_POWER = 28.0
+MIN_DARKNESS = 1.0
 #: Largest disagreement of the two directions; a straightened photo may be a little out of square.
 AGREE = 0.06
 
@@ -42,6 +44,8 @@ def grid_scale(light: NDArray[np.uint8], assumed: float) -> tuple[float, float] 
     tuple of float or None
         Px per mm across and down; None where there is no grid.
     """
+    if light.size == 0 or float(light.mean()) < MIN_DARKNESS:
+        return None
     across = _pitch(light.sum(axis=0, dtype=np.uint32), assumed)
     down = _pitch(light.sum(axis=1, dtype=np.uint32), assumed)
     if across is None or down is None:

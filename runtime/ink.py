@@ -37,8 +37,8 @@ INK_SHARE = 0.38
 #: Paper lighter than this (grey levels) is white: what is printed beside the panel moves its
 #: estimate by a few levels.
 WHITE = 240
-#: A wedge of a scanner's lid beside a slanted sheet: at least this dark (grey levels), over this share
-#: of the picture's side, no deeper than this share of the other; its blurred rim goes too (px).
+#: A wedge of a scanner's lid beside a slanted sheet: at least this dark (grey levels), over this
+#: share of the picture's side, no deeper than this share of the other; its rim (px) goes too.
 WEDGE_DARKNESS = 20
 WEDGE_WIDTH = 0.05
 WEDGE_DEPTH = 0.12
@@ -91,8 +91,8 @@ def darkness_of(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray of uint8, shape (h, w)
-        0 = paper, 255 = black; shadows and uneven light are gone, and so is a desk or a scanner's lid
-        beside the sheet.
+        0 = paper, 255 = black; shadows and uneven light are gone, and so is a desk or a scanner's
+        lid beside the sheet.
     """
     height, width = grey.shape
     picture = Image.fromarray(grey)

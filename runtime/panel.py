@@ -100,8 +100,8 @@ def find_panel(page: Page) -> Panel:
     width_mm = (area.right - area.left) / reading.px_per_mm
     height_mm = (area.bottom - area.top) / reading.px_per_mm
     rotation, skew = _turn(quad)
-    boxes = np.array([lead.box for lead in reading.leads], dtype=np.float64).reshape(-1, 2)
-    boxes = map_points(to_page, boxes).astype(np.float32).reshape(-1, 4, 2)
+    corners_of_leads = np.array([lead.box for lead in reading.leads], dtype=np.float64)
+    boxes = map_points(to_page, corners_of_leads.reshape(-1, 2)).astype(np.float32)
     return Panel(
         quad=quad.astype(np.float32),
         rotation=rotation,
@@ -110,14 +110,15 @@ def find_panel(page: Page) -> Panel:
         px_per_mm=float(np.sqrt(_surface(quad) / max(width_mm * height_mm, 1e-9))),
         scale_source=reading.scale_source,
         leads=tuple(
-            replace(lead, box=box) for lead, box in zip(reading.leads, boxes, strict=True)
+            replace(lead, box=box)
+            for lead, box in zip(reading.leads, boxes.reshape(-1, 4, 2), strict=True)
         ),
         reasons=reasons,
     )
 
 
 def _enlarged(grey: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
-    """Enlarge a small picture, so that lines are followed between its pixels; returns the factor."""
+    """Enlarge a small picture, so that lines are followed between its pixels; and the factor."""
     height, width = grey.shape
     zoom = math.ceil(ENLARGED_SIDE / max(height, width) - 0.5)
     if zoom <= 1 or min(height, width) < SMALLEST_SIDE:

@@ -198,7 +198,7 @@ class Preprocess:
             high = np.minimum(rows + 1, lower[:, None, k::SUBSAMPLES])
             low = np.maximum(rows, upper[:, None, k::SUBSAMPLES])
             drawn += np.clip(high - low, 0.0, 1.0)
-        return drawn / SUBSAMPLES
+        return (drawn / SUBSAMPLES).astype(np.float32, copy=False)
 
 
 @lru_cache(maxsize=8)

@@ -111,7 +111,7 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
     rows = find_rows(long, guess)
     if rows is None:
         return None
-    # From here on nothing outside the panel is looked at: no print beside it can change what is read.
+    # From here on nothing outside the panel is looked at: print beside it cannot change the result.
     area = panel_area(darkness, mask, whole, long, rows)
     part = darkness[int(area.top) : int(area.bottom), int(area.left) : int(area.right)]
     own_threshold = ink_threshold(part) if part.size else threshold
@@ -172,9 +172,9 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
 def _timed(rows: Rows, mm: float) -> Rows:
     """Correct where the traces begin by how long a row of leads is.
 
-    A calibration pulse taken for trace, or a noisy start taken for a pulse, makes the rows longer or
-    shorter than carts print them. After a pulse the beginning is certain; else where they end is
-    seen more clearly.
+    A calibration pulse taken for trace, or a noisy start taken for a pulse, makes the rows longer
+    or shorter than carts print them. After a pulse the beginning is certain; else where they end
+    is seen more clearly.
     """
     length = (rows.right - rows.left) / mm
     usual = ROW_SECONDS * PAPER_SPEED

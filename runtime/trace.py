@@ -365,7 +365,7 @@ def thin_line(
         # A pen as wide as several columns shows a stroke in all of them: keep what all agree on.
         crest, trough = _around(top, reach), -_around(-bottom, reach)
         upper, lower = -_around(-top, reach), _around(bottom, reach)
-    middle = (upper + lower) / 2
+    middle = ((upper + lower) / 2).astype(np.float32)
     crossed = upper > lower
     upper, lower = np.where(crossed, middle, upper), np.where(crossed, middle, lower)
     before, after = _shifted(middle, 1), _shifted(middle, -1)

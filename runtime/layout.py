@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.quantile import quantile
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -41,6 +43,8 @@ MAX_EXTRA_ROWS = 3
 #: turned upside down (the median of real pages; the least is 0.18).
 CERTAIN = 0.1
 UPSIDE_DOWN = 1.0
+#: A rhythm strip moves at least this share of what the leads usually do.
+IDLE = 0.15
 #: Columns of a row that are compared, about.
 COLUMNS = 300
 #: Share of a column of leads left out at either end, where a label or a line may stand.
@@ -134,7 +138,11 @@ def choose_layout(rows: NDArray[np.float64]) -> Choice:
     rows = rows[:, :: max(1, rows.shape[1] // COLUMNS)]
     if count == 1:
         return Choice("single", 0, float("nan"), float("nan"))
-    whole = [name for name, arrangement in ARRANGEMENTS.items() if arrangement.rows == count]
+    whole = [
+        name
+        for name, arrangement in ARRANGEMENTS.items()
+        if arrangement.rows == count and _has_beats(rows, arrangement)
+    ]
     fits = {name: disagreement(rows, ARRANGEMENTS[name]) for name in whole}
     best = min(fits, key=lambda name: np.nan_to_num(fits[name], nan=np.inf), default=None)
     if best is not None and fits[best] < CERTAIN:
@@ -161,10 +169,23 @@ def _fits(rows: NDArray[np.float64]) -> list[tuple[str, int, float]]:
         spare = len(rows) - arrangement.rows
         if 0 <= spare <= MAX_EXTRA_ROWS:
             for first in range(spare + 1):
-                fit = disagreement(rows[first : first + arrangement.rows], arrangement)
-                if np.isfinite(fit):
+                part = rows[first : first + arrangement.rows]
+                fit = disagreement(part, arrangement)
+                if np.isfinite(fit) and _has_beats(part, arrangement):
                     found.append((name, first, fit))
     return found
+
+
+def _has_beats(rows: NDArray[np.float64], arrangement: Arrangement) -> bool:
+    """Tell whether a layout's rhythm strips move as leads do, unlike a frame or a sheet's edge."""
+    if arrangement.rhythm_rows == 0:
+        return True
+    spreads = []
+    for row in rows:
+        known = row[np.isfinite(row)]
+        spreads.append(quantile(known, 0.98) - quantile(known, 0.02) if known.size else 0.0)
+    leads = len(arrangement.leads)
+    return min(spreads[leads:]) >= IDLE * float(np.median(spreads[:leads]))
 
 
 def disagreement(rows: NDArray[np.float64], arrangement: Arrangement) -> float:

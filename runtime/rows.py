@@ -38,8 +38,8 @@ FLAT_MM = 2.0
 RULED_ROW = 0.9
 #: A printed line keeps within this distance (mm) of its middle ...
 RULE_MM = 0.9
-#: ... over more than this share of the width that long strokes take up, and leaves it over less than
-#: that share; a trace with a beat a second leaves it over 8 % with its QRS complexes alone.
+#: ... over more than this share of the width that long strokes take up, and leaves it over less
+#: than that share; a trace with a beat a second leaves it over 8 % with its QRS complexes alone.
 RULE_COVER = 0.85
 RULE_LEAVES = 0.06
 
@@ -84,8 +84,8 @@ def find_rows(long: Runs, mm: float) -> Rows | None:
     Returns
     -------
     Rows or None
-        None where no row of trace is found. With level baselines, without pulses, and with ends that
-        may hold a pulse: to be refined by :func:`refine_rows`.
+        None where no row of trace is found. With level baselines, without pulses, and with ends
+        that may hold a pulse: to be refined by :func:`refine_rows`.
     """
     if len(long.x) == 0:
         return None

@@ -243,8 +243,8 @@ def _waves(
 ) -> NDArray[np.int64]:
     """Tell whose the steep waves are that cross the baselines of several rows.
 
-    The row that a wave belongs to has left its baseline: somewhere under the wave there is no ink at
-    that baseline. The rows that the wave merely crosses go on below it.
+    The row that a wave belongs to has left its baseline: somewhere under the wave there is no ink
+    at that baseline. The rows that the wave merely crosses go on below it.
 
     Returns
     -------

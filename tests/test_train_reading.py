@@ -188,6 +188,8 @@ def test_command_writes_json_report_and_contact_sheet(tmp_path: Path) -> None:
     assert results["speed"]["files"][0]["pillow"] > 0
     assert report.read_text() == (tmp_path / "out" / "reading.md").read_text()
     assert "panel found" in report.read_text()
+    assert _run(tmp_path, "--pages", "1", "--parts", "speed") == 0
+    assert "drawn" in json.loads((tmp_path / "out" / "reading.json").read_text())
     with Image.open(tmp_path / "out" / "contact-sheet.png") as sheet:
         assert sheet.size[0] == 4000
 

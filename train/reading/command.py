@@ -18,6 +18,9 @@ __all__ = ["PARTS", "add_parser", "run"]
 PARTS: Final = ("drawn", "sheet", "blanking", "resolution", "styles", "gate", "speed")
 """What can be measured, in this order."""
 
+SCHEMA: Final = "ecg-edge/reading/1"
+"""Schema of reading.json."""
+
 _DESCRIPTION: Final = """\
 Measure how pages are read: panel, layout, orientation and scale on drawn pages; header, footer,
 resolution, JPEG quality and style, which must change nothing; refusals; speed. Writes reading.json,
@@ -52,11 +55,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--report", type=Path, metavar="FILE.md", help="write the report here too")
     parser.add_argument("--model", metavar="NAME|DIR", help="bundle (default: the default one)")
     parser.add_argument(
-        "--pages",
-        type=int,
-        default=300,
-        metavar="N",
-        help="drawn pages a way in, and ecg5 pages at most (300; 0 = all of ecg5)",
+        "--pages", type=int, default=100, metavar="N", help="drawn pages a way in (100)"
+    )
+    parser.add_argument(
+        "--real-pages", type=int, default=0, metavar="N", help="ecg5 pages at most (0 = all)"
     )
     parser.add_argument(
         "--parts",
@@ -102,23 +104,33 @@ def run(args: argparse.Namespace) -> int:
         out=args.out,
         model=args.model,
         pages=args.pages,
+        real_pages=args.real_pages,
         seed=args.seed,
     )
     _make_folder(args.out)
-    results: dict[str, Any] = {"schema": "ecg-edge/reading/1", "about": study.about()}
+    about = {"schema": SCHEMA, "about": study.about()}
     for name in PARTS:
         if name in chosen:
             with _timed(name):
-                results |= study.part(name)
-            _write(args.out, results, args.report)
+                measured = study.part(name)
+            _write(args.out, {**_earlier(args.out), **about, **measured}, args.report)
     print(args.out / "reading.md")
     return int(ExitCode.OK)
+
+
+def _earlier(folder: Path) -> dict[str, Any]:
+    """Parts measured before stay in the report: one can be measured again by itself."""
+    path = folder / "reading.json"
+    if not path.is_file():
+        return {}
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return results if results.get("schema") == SCHEMA else {}
 
 
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "reading.json").touch()
+        (folder / "reading.md").touch()
     except OSError as error:
         raise OutputError(f"{folder} cannot be written ({error})", "name another --out") from error
 

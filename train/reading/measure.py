@@ -47,7 +47,9 @@ class Study:
     model : str or None
         Bundle; None = the default one, if it is there.
     pages : int
-        Drawn pages a way in, and ecg5 pages at most; 0 takes all of ecg5 and 300 drawn ones.
+        Drawn pages a way in.
+    real_pages : int
+        Pages of ecg5 at most; 0 takes all.
     seed : int
         Of all that is drawn.
     """
@@ -58,6 +60,7 @@ class Study:
     out: Path
     model: str | None
     pages: int
+    real_pages: int
     seed: int
 
     def part(self, name: str) -> dict[str, Any]:
@@ -100,16 +103,12 @@ class Study:
 
     @cached_property
     def _ecg5(self) -> list[Ecg5Page]:
-        """The pages of ecg5, at most ``pages`` of them, drawn from the seed."""
+        """The pages of ecg5, at most ``real_pages`` of them, drawn from the seed."""
         pages = read_ecg5(self.data)
-        if not self.pages or self.pages >= len(pages):
+        if not self.real_pages or self.real_pages >= len(pages):
             return pages
-        chosen = np.random.default_rng([self.seed, 20]).permutation(len(pages))[: self.pages]
+        chosen = np.random.default_rng([self.seed, 20]).permutation(len(pages))[: self.real_pages]
         return [pages[i] for i in sorted(int(i) for i in chosen)]
-
-    @property
-    def _count(self) -> int:
-        return self.pages or 300
 
     def _real(self, index: int) -> Recording:
         order = np.random.default_rng([self.seed, 21]).permutation(len(self._folder))
@@ -129,7 +128,7 @@ class Study:
                 self._reader,
                 self._mixed,
                 capture,
-                range(self._count),
+                range(self.pages),
                 self.seed,
                 self.out / "failures",
             )
@@ -171,14 +170,14 @@ class Study:
                     full.append(opened.convert("RGB"))
         drawn = [
             draw_page(self._real(i), ("report", "report-plain")[i % 2], self.seed * 1000 + i)[0]
-            for i in range(max(20, self._count // 5))
+            for i in range(max(20, self.pages // 5))
         ]
         note = f"{len(full)} real and {len(drawn)} drawn pages of 2213 x 1572."
         rows = [row.to_record() for row in resolution(self._reader, full + drawn)]
         return {"resolution": {"note": note, "rows": rows}}
 
     def _styles(self) -> dict[str, Any]:
-        signals = max(8, self._count // 10)
+        signals = max(8, self.pages // 10)
         pages = styles(self._reader, self._real, signals, self.seed)
         probes = [probe_layout(pages, self.seed), probe_style(pages, self.seed)]
         entries: dict[str, Any] = {"probe": {"probes": [probe.to_record() for probe in probes]}}

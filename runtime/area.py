@@ -37,6 +37,8 @@ PARTS = 8
 #: than inside the panel a gap between lines may be before the grid has ended.
 GRID_LEVEL = 0.42
 GAP_SLACK_MM = 0.3
+#: A gap up to this (mm) is within any grid: fine lines are 1 mm apart, and a trace may lie on one.
+FINE_GAP_MM = 1.2
 
 
 @dataclass(frozen=True)
@@ -152,13 +154,14 @@ def _reach(
     usual = float(light[core].sum()) / max(int(np.count_nonzero(paper[core])), 1)
     if usual < MIN_GRID:
         return None
-    bottom = quantile(sums, 0.02)  # of a noisy photo; next to nothing on a clean page
+    bottom = quantile(sums, 0.1)  # of a noisy photo; next to nothing on a clean page
     level = max(GRID_LEVEL * usual, bottom + 0.5 * GRID_LEVEL * (usual - bottom))
     lines = np.flatnonzero(sums >= level)
     own = lines[(lines >= start) & (lines < stop)]
     if own.size < 2:
         return None
-    gap = int(np.diff(own).max(initial=1)) + max(1, round(GAP_SLACK_MM * mm))
+    gap = max(int(np.diff(own).max(initial=1)), round(FINE_GAP_MM * mm))
+    gap += max(1, round(GAP_SLACK_MM * mm))
     gap = min(gap, round(1.1 * BOLD_MM * mm))
     before = lines[lines <= own[0]][::-1]
     after = lines[lines >= own[-1]]

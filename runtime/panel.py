@@ -11,7 +11,7 @@ from PIL import Image
 
 from runtime.ink import darkness_of
 from runtime.layout import ARRANGEMENTS, LAYOUTS
-from runtime.reading import LEVEL_SLOPE, Reading, read_upright
+from runtime.reading import Reading, read_upright
 from runtime.trace import LeadTrace
 from runtime.upright import level_lines, map_points, straightening, warp
 
@@ -132,7 +132,7 @@ def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float
     """Read a picture that lies any way; returns what was read and the map from picture to it."""
     height, width = darkness.shape
     first = read_upright(darkness)
-    if first is not None and first.fits and abs(first.slope) < LEVEL_SLOPE:
+    if first is not None and first.fits and first.level:
         return first, np.eye(3)
     steep = level_lines(np.ascontiguousarray(darkness.T))
     upright = steep.negligible(width / 2)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runtime.ink import Runs
     from runtime.rows import Rows
 
-__all__ = ["LEVEL_SLOPE", "Reading", "read_upright"]
+__all__ = ["Reading", "read_upright"]
 
 #: Paper speed (mm/s) and gain (mm/mV) of a standard recording (IEC 60601-2-25).
 PAPER_SPEED = 25.0
@@ -36,6 +36,8 @@ PAGE_MM = 290.0
 CONVINCING_FIT = 0.25
 #: Slope of the baselines (px/px) up to which a picture counts as level: 0.2 degrees.
 LEVEL_SLOPE = 0.0035
+#: The rows of a slanted page slope alike: within this share of their usual slope.
+TOGETHER = 0.6
 #: Rows are up to this much shorter or longer than 250 mm (247.8 to 251.2 mm on the pages of ecg5).
 SHORT_ROW_MM = 3.5
 LONG_ROW_MM = 2.0
@@ -75,13 +77,16 @@ class Reading:
     leads: tuple[LeadTrace, ...]
 
     @property
-    def slope(self) -> float:
-        """Usual slope of the rows' baselines, px/px; 0 where the picture is upright."""
+    def level(self) -> bool:
+        """Whether the baselines are level, or slope each its own way as wandering traces do."""
         left, right = int(self.rows.left), max(int(self.rows.right), int(self.rows.left) + 3)
         third = (right - left) // 3
         first = np.median(self.rows.baselines[:, left : left + third], axis=1)
         last = np.median(self.rows.baselines[:, right - third : right], axis=1)
-        return float(np.median(last - first)) / (right - left - third)
+        slopes = (last - first) / max(right - left - third, 1)
+        usual = float(np.median(slopes))
+        together = float(np.abs(slopes - usual).max()) < TOGETHER * abs(usual)
+        return abs(usual) < LEVEL_SLOPE or not together
 
     @property
     def fits(self) -> bool:

@@ -44,9 +44,12 @@ def grid_scale(light: NDArray[np.uint8], assumed: float) -> tuple[float, float] 
     tuple of float or None
         Px per mm across and down; None where there is no grid.
     """
-    if light.size == 0 or float(light.mean()) < MIN_DARKNESS:
+    if light.size == 0:
         return None
-    across = _pitch(light.sum(axis=0, dtype=np.uint32), assumed)
+    columns = light.sum(axis=0, dtype=np.uint32)
+    if float(columns.sum()) < MIN_DARKNESS * light.size:
+        return None
+    across = _pitch(columns, assumed)
     down = _pitch(light.sum(axis=1, dtype=np.uint32), assumed)
     if across is None or down is None:
         return None

@@ -6,7 +6,9 @@ import pytest
 
 from benchmarks.readme import _interval, renewed
 
-TEXT = "# A\n<!-- begin:one -->\nold\n<!-- end:one -->\ntail\n<!-- begin:two -->\n<!-- end:two -->\n"
+TEXT = (
+    "# A\n<!-- begin:one -->\nold\n<!-- end:one -->\ntail\n<!-- begin:two -->\n<!-- end:two -->\n"
+)
 
 
 def test_only_the_blocks_change() -> None:

@@ -17,8 +17,7 @@ MODELS = ("cnn", "cnn-accurate", "svm", "random-forest", "decision-tree")
 DEFAULT_MODELS = ("cnn", "svm", "random-forest", "decision-tree")
 
 ACCURATE_EPOCHS = 12
-"""Of the large network: what fits a two-core hour; the small one's inner validation is flat from
-epoch 16 of 30 on, and twice the channels get there sooner (docs/experiments.md)."""
+"""Of the large network: its held-out loss is flat from the 10th on (docs/experiments.md)."""
 
 NETWORKS = {"cnn": "tiny", "cnn-accurate": "accurate"}
 """Networks among the models -> their architecture."""

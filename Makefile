@@ -49,7 +49,7 @@ format: $(VENV)/.workshop ## let ruff format the code
 
 models: $(VENV)/.workshop ## train on $(DATA)/ecg5 and export the bundles under models/
 	$(BIN)/python -m train $(DATA)/ecg5 --out $(RUN)
-	$(BIN)/python -m export $(RUN) --formats tflite-int8 --out models
+	$(BIN)/python -m export $(RUN) --models cnn --formats tflite-float32 --out models
 
 clean: ## remove what the targets made, but not models or data
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

@@ -8,7 +8,7 @@ DATA   ?= $(or $(ECG_EDGE_DATA),../shared/data)
 RUN    ?= runs/ecg5
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-arm lint format models clean
+.PHONY: help demo test test-slow test-arm lint format models reading samples clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,8 +32,14 @@ demo: $(VENV)/.device ## answer the sample pages
 test: $(VENV)/.workshop ## fast tests, under five minutes on two cores
 	$(BIN)/python -m pytest -m "not slow" -n 2
 
-test-all: $(VENV)/.workshop ## all tests, slow ones (soak, browser, cluster, engines) too
-	$(BIN)/python -m pytest
+test-slow: $(VENV)/.workshop ## slow tests: soak, browser, cluster, engines, a wheel elsewhere
+	$(BIN)/python -m pytest -m slow
+
+reading: $(VENV)/.workshop ## measure how pages are read, into docs/reading.md
+	$(BIN)/python -m train reading --signals $(DATA)/signals --data $(DATA)/ecg5 --out runs/reading --report docs/reading.md
+
+samples: $(VENV)/.workshop ## draw the sample pages again
+	$(BIN)/python -m train draw samples --out models/samples
 
 test-arm: $(VENV)/.workshop ## the bundles on emulated aarch64 (needs apt: qemu-user-static, mmdebstrap)
 	$(BIN)/python -m export.arm

@@ -164,7 +164,7 @@ def atomic_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
     target = Path(path)
     try:
         descriptor, temporary = tempfile.mkstemp(
-            prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent
+            prefix=f".{target.name[:50]}.", suffix=".part", dir=target.parent
         )
     except OSError as fault:
         raise _not_written(target, fault) from fault

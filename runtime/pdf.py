@@ -161,4 +161,6 @@ def _start_worker() -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        # Ctrl-C or a stop of the whole group is for the parent: it finishes the page in hand.
+        start_new_session=True,
     )

@@ -184,6 +184,17 @@ def test_a_co_process_gets_each_answer_before_it_sends_the_next_path(page: Path)
         assert process.wait(30) == 0
 
 
+def test_the_audit_log_gets_a_line_an_answer_and_no_name(
+    page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "audit.jsonl"
+    assert run(capsys, page, page, "--audit-log", log)[0] == 0
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len(lines) == 2
+    assert page.name not in log.read_text()
+    assert run(capsys, page, "--audit-log", tmp_path / "no" / "log")[0] == 6
+
+
 def test_stdin_bytes_are_answered(page: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "runtime", "classify", "-", "--format", "jsonl"],

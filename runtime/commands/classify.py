@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from runtime.cli import add_model_arguments, positive
 from runtime.errors import ExitCode, NoInputError, UsageError
 
 if TYPE_CHECKING:
+    from runtime.audit_log import AuditLog
     from runtime.inputs import Input
     from runtime.prediction import Prediction
 
@@ -41,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--explain", metavar="DIR", help="write a PNG a page: the page with the evidence marked"
     )
+    parser.add_argument(
+        "--audit-log", metavar="FILE", help="append one JSON line an answer, without names"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,9 +60,13 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress(_count(args))
     seen = failed = found = 0
     answers = _answers(args)
-    with open_writer(args.format, sys.stdout, args.output) as writer:
+    with ExitStack() as stack:
+        audit = _audit_log(args.audit_log, stack)
+        writer = stack.enter_context(open_writer(args.format, sys.stdout, args.output))
         for prediction in answers:
             writer.write(prediction)
+            if audit is not None:
+                audit.write(prediction.to_record())
             progress.step()
             seen += 1
             failed += prediction.status == "error"
@@ -70,6 +79,15 @@ def run(args: argparse.Namespace) -> int:
             "check the names; folders are read without their subfolders unless -r is given",
         )
     return ExitCode.SOME_INPUTS_FAILED if failed else ExitCode.OK
+
+
+def _audit_log(path: str | None, stack: ExitStack) -> AuditLog | None:
+    """Open the audit log where one is asked for; the stack closes it."""
+    if path is None:
+        return None
+    from runtime.audit_log import AuditLog
+
+    return stack.enter_context(AuditLog(path, "classify"))
 
 
 def _answers(args: argparse.Namespace) -> Iterator[Prediction]:

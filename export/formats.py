@@ -60,8 +60,11 @@ class Format:
         return self.engine != "keras"
 
     def bundle_name(self, model: str) -> str:
-        """Return the bundle's name, for example ``ecg-tiny-onnx-float32``."""
-        return model if self.recommended else f"{model}-{self.id}"
+        """Return the bundle's name, for example ``ecg-tiny-onnx-float32``.
+
+        The engine that every installation has goes without saying: ``ecg-tiny-float32``.
+        """
+        return model if self.recommended else f"{model}-{self.id.removeprefix('tflite-')}"
 
 
 def _tflite(id: str, precision: str, why: str, **more: bool) -> Format:

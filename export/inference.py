@@ -194,8 +194,8 @@ def _answer_elsewhere(
             check=False,
         )
         if done.returncode != 0:
-            lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
-            raise BundleError(f"{weights.path.name}: {engine} cannot run it ({lines[-1]})")
+            said = " ".join(done.stderr.split()) or f"exit {done.returncode}"
+            raise BundleError(said[-300:])
         with np.load(folder / "answers.npz", allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
     version, median_us = str(arrays.pop("version")), float(arrays.pop("median_us"))
@@ -216,7 +216,7 @@ def _main(job_file: Path) -> int:
     try:
         answers = answer(weights, tensors, job["on"], side_outputs=job["side_outputs"])
     except EcgEdgeError as fault:
-        print(fault, file=sys.stderr)
+        print(fault.message, file=sys.stderr)
         return int(fault.exit_code)
     arrays: dict[str, Any] = {
         "version": np.array(answers.version),

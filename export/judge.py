@@ -203,7 +203,7 @@ def judge(
         try:
             answers.append(_answers(run, format, converted, engine, engines[engine]))
         except BundleError as fault:
-            refused[engine] = fault.message
+            refused[engine] = " ".join(fault.message.split())
     shipped = guarded_points(
         run.pages.labels, source.held_out, [a[0] for a in answers], points, limits
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -129,10 +130,29 @@ def _static(float32: Path, format: Format, samples: NDArray[np.float32], target:
         per_channel=format.per_channel,
         activation_type=QuantType.QInt8 if format.signed_activations else QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        # Probabilities in steps of 1/256 would cost operating points their sharpness, and one
-        # softmax of five numbers costs nothing.
-        nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Softmax"],
+        nodes_to_exclude=_head(model),
     )
+
+
+def _head(model: Any) -> list[str]:
+    """Return the nodes from the mean of the evidence on, which give five numbers each.
+
+    They stay in float32, for the reason that `export.to_tflite` gives.
+    """
+    import onnx
+
+    from runtime.labels import LABELS
+
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    sizes = {
+        value.name: math.prod(d.dim_value for d in value.type.tensor_type.shape.dim)
+        for value in (*graph.value_info, *graph.output)
+    }
+    return [
+        node.name
+        for node in model.graph.node
+        if all(sizes.get(output) == len(LABELS) for output in node.output)
+    ]
 
 
 def describe(file: Path) -> dict[str, list[dict[str, Any]]]:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 BATCH = 64
 """Pages a step when the unconverted model answers."""
 
+REWRITE_DRIFT = 1e-4
+"""Largest change of an output by rewriting: the order of float32 sums, no more."""
+
 _TABLE = {format.id: format for format in FORMATS}
 
 
@@ -82,16 +85,14 @@ def _keras(
     model = keras.models.load_model(part["file"], compile=False)
     samples = calibration.samples(tensors, part["calibration"])
     _save_reference(folder, _keras_answers(model, tensors, part["answer"]))
-    trained = _Network(model, folder / "trained")
+    trained = _Network(_rewritten(model, samples), folder / "trained")
     formats = [_TABLE[id] for id in part["formats"]]
-    tuned = trained
-    if part["fine_tune"] and any(format.calibrated for format in formats):
-        from export.fine_tune import fine_tuned
-
-        tuned = _Network(fine_tuned(model, tensors, part["fine_tune"]), folder / "tuned")
+    adapted = trained
+    if any(_wants_adapted(format) for format in formats):
+        adapted = _Network(_adapted(trained.model, samples, tensors, part), folder / "adapted")
 
     def write(format: Format, target: Path) -> dict[str, Any]:
-        network = tuned if format.calibrated else trained
+        network = adapted if _wants_adapted(format) else trained
         if format.engine == "litert":
             target.write_bytes(to_tflite.convert(network.saved_model, format, samples))
             return to_tflite.describe(target.read_bytes())
@@ -104,6 +105,36 @@ def _keras(
         return _keras_description(again)
 
     return _each(formats, part["stem"], folder, write)
+
+
+def _wants_adapted(format: Format) -> bool:
+    """Tell whether a format rounds weights as `export.rounding` does: one scale a channel."""
+    return format.calibrated and format.per_channel
+
+
+def _adapted(
+    model: Any, samples: NDArray[np.float32], tensors: NDArray[np.uint8], part: dict[str, Any]
+) -> Any:
+    """Return the network made ready for rounding, by correction or by fine-tuning."""
+    if part["fine_tune"]:
+        from export.fine_tune import fine_tuned
+
+        return fine_tuned(model, tensors, part["fine_tune"])
+    from export.bias_correction import bias_corrected
+
+    return bias_corrected(model, samples)
+
+
+def _rewritten(model: Any, samples: NDArray[np.float32]) -> Any:
+    """Return the network with merged sums, once it has proved to answer the same."""
+    from export.rewrite import residual_sums_merged
+
+    rewritten = residual_sums_merged(model)
+    before, after = model(samples, training=False), rewritten(samples, training=False)
+    drift = max(float(np.abs(before[name] - after[name]).max()) for name in before)
+    if not drift <= REWRITE_DRIFT:
+        raise ValueError(f"the rewritten network answers otherwise (drift {drift:.2g})")
+    return rewritten
 
 
 def _keras_description(model: Any) -> dict[str, Any]:

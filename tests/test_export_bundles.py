@@ -91,15 +91,15 @@ def export(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 def test_every_format_that_keeps_its_limits_becomes_a_bundle(workshop, export, capsys) -> None:
     out = export(workshop.network, FORMATS + ",onnx-baseline", ("cnn", "decision-tree"))
-    assert sorted(folder.name for folder in out.iterdir()) == [
+    assert {folder.name for folder in out.iterdir()} == {
         "ecg-decision-tree",
         "ecg-fake",
+        "ecg-fake-float32",
+        "ecg-fake-int8-io",
         "ecg-fake-keras",
         "ecg-fake-onnx-float32",
         "ecg-fake-onnx-int8",
-        "ecg-fake-tflite-float32",
-        "ecg-fake-tflite-int8-io",
-    ]
+    }
     printed = capsys.readouterr().out
     assert printed.count("label agreement") >= 12
     for folder in out.iterdir():
@@ -136,7 +136,7 @@ def test_integer_io_and_float_io_answer_alike(workshop: Workshop) -> None:
     made = workshop.network.weights[FINAL]
     floats = answer(made["tflite-int8"], pages, "litert", side_outputs=True)
     integers = answer(made["tflite-int8-io"], pages, "litert", side_outputs=True)
-    assert np.abs(floats.probabilities - integers.probabilities).max() <= 1 / 256
+    assert np.abs(floats.probabilities - integers.probabilities).max() <= 3 / 256
     np.testing.assert_allclose(floats.features, integers.features, atol=0.02)
 
 

@@ -13,6 +13,7 @@ from conftest import missing
 
 from export.cli import main
 from export.engine_environment import ENGINES, environment
+from export.formats import chosen
 from runtime.errors import MissingExtraError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,8 +52,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _bundle(bundles: Path, format: str) -> Path:
-    name = "ecg-fake" if format == "tflite-int8" else f"ecg-fake-{format}"
-    return bundles / name
+    return bundles / chosen(format)[0].bundle_name("ecg-fake")
 
 
 @pytest.fixture(scope="module")

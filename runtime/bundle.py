@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 SCHEMA: Final = "ecg-edge/bundle/1"
-DEFAULT_BUNDLE: Final = "ecg-tiny-tflite-float32"
+DEFAULT_BUNDLE: Final = "ecg-tiny"
 """Answers when no ``--model`` is named and ``ECG_EDGE_MODEL`` is not set."""
 
 OUTPUT_NAMES: Final = ("probabilities", "evidence", "features")

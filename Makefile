@@ -54,8 +54,8 @@ format: $(VENV)/.workshop ## let ruff format the code
 	$(BIN)/ruff format .
 
 models: $(VENV)/.workshop ## train on $(DATA)/ecg5 and export the bundles under models/
-	$(BIN)/python -m train $(DATA)/ecg5 --out $(RUN)
-	$(BIN)/python -m export $(RUN) --models cnn --formats tflite-float32 --out models
+	$(BIN)/python -m train $(DATA)/ecg5 --out $(RUN) --models cnn,cnn-accurate,svm,random-forest,decision-tree
+	$(BIN)/python -m export $(RUN) --models cnn,cnn-accurate --formats tflite-int8,tflite-float32 --out models
 
 clean: ## remove what the targets made, but not models or data
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

@@ -93,7 +93,7 @@ def run_plan(plan: Plan, progress: Callable[[str], None]) -> dict[str, Any]:
     lead = bundles[0]
     if plan.roofline:
         progress("floors of this machine")
-        networks = {b.name: _architecture(b) for b in bundles if b.model.engine != "keras"}
+        networks = {b.name: _architecture(b) for b in bundles if _is_network(b)}
         spec = {"pages": list(map(str, pages)), "runs": 100, "networks": networks}
         floors = run_probe("benchmarks.roofline:measure", spec)
         result["roofline"] = floors | {"distances": _distances(result["rows"], floors)}
@@ -221,9 +221,18 @@ def _value(figure: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
+def _is_network(bundle: Bundle) -> bool:
+    """Tell whether a bundle holds one of our networks, not a classical model."""
+    from train.config import NETWORKS
+
+    return bundle.manifest["provenance"].get("model") in NETWORKS
+
+
 def _architecture(bundle: Bundle) -> str:
-    """Return the name that `train.cnn` knows the bundle's network by."""
-    return str(bundle.manifest.get("provenance", {}).get("architecture", "tiny"))
+    """Return the name that `train.architecture` knows the bundle's network by."""
+    from train.config import NETWORKS
+
+    return NETWORKS[bundle.manifest["provenance"]["model"]]
 
 
 def _distances(rows: list[dict[str, Any]], floors: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class Ward:
         self.now = 1000.0
         self.reader = StubReader()
         self.audit: AuditLog | None = None
+        self.isolated = None
         self.settings = WatchSettings(
             self.inbox,
             self.out,
@@ -37,7 +38,9 @@ class Ward:
 
     def start(self) -> None:
         check_places(self.settings)
-        self.watcher = Watcher(self.settings, self.reader, self.audit, clock=lambda: self.now)
+        self.watcher = Watcher(
+            self.settings, self.reader, self.audit, self.isolated, clock=lambda: self.now
+        )
 
     def restart(self) -> None:
         """What a kill -9 leaves: nothing of the process, everything on the disk."""
@@ -806,3 +809,30 @@ def _rename_within_folders(source, target):
     if Path(source).parent != Path(target).parent:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
     _real_rename(source, target)
+
+
+class PowerCut(BaseException):
+    """What ends the process while a file is in hand."""
+
+
+def test_a_file_in_hand_at_three_power_cuts_is_answered_apart_with_all_its_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ward = Ward(tmp_path)
+    ward.isolated = ward.reader.classify_pages
+    put(ward.inbox, "a.tif", stub_page("covid19", pages=3))
+
+    def cut(*_: object, **__: object) -> None:
+        raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(answers.AnswerFolder, "write", cut)
+        patch.setattr("runtime.watch.ledger.Ledger.release", lambda *_: None)
+        for _ in range(3):
+            with pytest.raises(PowerCut):
+                ward.settle()
+            ward.restart()
+    ward.restart()
+    ward.settle()
+    assert len(ward.answers()) == 3
+    assert ward.record("a.tif.page-3.ecg.json")["label"] == "covid19"

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Final
 from runtime.cli import add_model_arguments
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from runtime.inputs import Input
+    from runtime.prediction import Prediction
 
 _LEDGER: Final = ".ecg-edge-ledger.sqlite"
 _LONGEST_S: Final = 3600.0
@@ -90,7 +94,13 @@ def run(args: argparse.Namespace) -> int:
         from runtime.classifier import Classifier
 
         classifier = Classifier.from_bundle(args.model, args.engine, args.threads)
-        return watch(settings, classifier, audit)
+
+        def isolated(item: Input) -> Iterator[Prediction]:
+            from runtime.pool import answer_in_processes
+
+            return answer_in_processes(classifier.bundle, args.engine, args.threads, [item], 1)
+
+        return watch(settings, classifier, audit, isolated)
 
 
 def _folder(name: str | None) -> Path | None:

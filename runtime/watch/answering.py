@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,15 +20,18 @@ from runtime.watch.backoff import Troubles
 from runtime.watch.ledger import Answered, Ledger, LedgerDamagedError
 from runtime.watch.places import AUDIT, LEDGER, OUT, reaching
 
-__all__ = ["MAX_ENDS", "Answering", "Reader"]
+__all__ = ["MAX_ENDS", "Answering", "Isolated", "Reader"]
 
 _log = logging.getLogger("ecg_edge.watch")
 
 MAX_ENDS: Final = 3
-"""A page in hand when the process ended this many times in a row gets an error record."""
+"""A file in hand when the process ended this many times in a row is read in a process apart."""
 _ENDED: Final = (
     f"reading this page ended the program {MAX_ENDS} times; save it again as JPEG or PNG"
 )
+
+Isolated = Callable[[Input], Iterator[Prediction]]
+"""Answers a file in a process of its own, with an error record if that process ends."""
 
 
 class Reader(Protocol):
@@ -58,6 +61,8 @@ class Answering:
         Gets a line an answer.
     troubles : Troubles
         Told which place works.
+    isolated : callable or None
+        Answers a file apart that was in hand at `MAX_ENDS` ends; None gives an error record.
     """
 
     def __init__(
@@ -67,12 +72,14 @@ class Answering:
         answers: AnswerFolder,
         audit: AuditLog | None,
         troubles: Troubles,
+        isolated: Isolated | None = None,
     ) -> None:
         self._folder = folder
         self._reader = reader
         self._answers = answers
         self._audit = audit
         self._troubles = troubles
+        self._isolated = isolated
 
     def bring(self, ledger: Ledger, file: Found, before: Answered | None, taken: Taken) -> Answered:
         """Bring the answers of a content to the disk, unless they are there already.
@@ -153,12 +160,12 @@ class Answering:
         return records
 
     def _classify(self, file: Found, taken: Taken, ends: int) -> Iterator[Answer]:
-        if ends >= MAX_ENDS:
-            yield self._no_answer(file, taken, _ENDED)
-            return
         # A file too large to be held is named, not handed over: the reader says why it is refused.
         path = os.fspath(self._folder / file.name)
         item = Input(path) if taken.data is None else Input(file.name, taken.data)
+        if ends >= MAX_ENDS:
+            yield from self._answers_apart(file, taken, item)
+            return
         drawn = self._answers.pictures is not None
         try:
             for prediction in self._reader.classify_pages(
@@ -174,6 +181,24 @@ class Answering:
             _log.debug("its trace", exc_info=True)
             reason = f"internal fault ({kind}); report it, best with this page"
             yield self._no_answer(file, taken, reason)
+
+    def _answers_apart(self, file: Found, taken: Taken, item: Input) -> Iterator[Answer]:
+        """Answer a file that was in hand at every end: perhaps its fault, perhaps a power cut's.
+
+        A process apart tells which: if it ends, the file is to blame; if not, its answer counts.
+        """
+        predictions: list[Prediction] = []
+        try:
+            if self._isolated is not None:
+                predictions = list(self._isolated(item))
+        except Exception as fault:
+            _log.warning("no process apart (%s)", type(fault).__name__)
+            _log.debug("its trace", exc_info=True)
+        if not predictions:
+            yield self._no_answer(file, taken, _ENDED)
+        for prediction in predictions:
+            hashed = replace(prediction, source=file.name, sha256=taken.sha256)
+            yield Answer(hashed.to_record())
 
     def _no_answer(self, file: Found, taken: Taken, reason: str) -> Answer:
         prediction = Prediction(

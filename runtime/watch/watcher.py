@@ -22,7 +22,7 @@ from runtime.errors import ExitCode, NoInputError, OutputError
 from runtime.inputs import looks_like_page
 from runtime.mounts import Mount
 from runtime.supervisor import StopSignal, notify
-from runtime.watch.answering import Answering, Reader
+from runtime.watch.answering import Answering, Isolated, Reader
 from runtime.watch.answers import AnswerFolder
 from runtime.watch.arrivals import Found, Stamp, Taken, find_pages, head_of, starts_like_page, take
 from runtime.watch.backoff import LONGEST_S, Troubles
@@ -62,7 +62,12 @@ _UNMATCHED_TRIES: Final = 3
 """Some shares show other times for an open file than for its name: taken as it is after these."""
 
 
-def watch(settings: WatchSettings, reader: Reader, audit: AuditLog | None = None) -> ExitCode:
+def watch(
+    settings: WatchSettings,
+    reader: Reader,
+    audit: AuditLog | None = None,
+    isolated: Isolated | None = None,
+) -> ExitCode:
     """Watch until SIGTERM or SIGINT, or for one pass with ``once``.
 
     Parameters
@@ -73,6 +78,8 @@ def watch(settings: WatchSettings, reader: Reader, audit: AuditLog | None = None
         Answers the pages.
     audit : AuditLog or None
         Gets a line an answer.
+    isolated : callable or None
+        Answers a file in a process apart that was in hand whenever this one ended.
 
     Returns
     -------
@@ -86,7 +93,9 @@ def watch(settings: WatchSettings, reader: Reader, audit: AuditLog | None = None
         If the watch cannot begin; with ``once`` also if a place is lost on the way.
     """
     with StopSignal() as stop:
-        watcher = Watcher(settings, reader, audit, stopped=lambda: stop.received is not None)
+        watcher = Watcher(
+            settings, reader, audit, isolated, stopped=lambda: stop.received is not None
+        )
         notify("READY=1", "STATUS=watching")
         try:
             while stop.received is None and not watcher.finished:
@@ -110,7 +119,7 @@ class Watcher:
 
     Parameters
     ----------
-    settings, reader, audit
+    settings, reader, audit, isolated
         See `watch`.
     clock : callable
         Seconds that never go back.
@@ -123,6 +132,7 @@ class Watcher:
         settings: WatchSettings,
         reader: Reader,
         audit: AuditLog | None = None,
+        isolated: Isolated | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         stopped: Callable[[], bool] = lambda: False,
@@ -133,7 +143,9 @@ class Watcher:
         self._part = f".ecg-edge.{_mark(settings)}.part"
         self._answers = AnswerFolder(settings.out, settings.explain, self._part)
         self._troubles = Troubles()
-        self._answering = Answering(settings.folder, reader, self._answers, audit, self._troubles)
+        self._answering = Answering(
+            settings.folder, reader, self._answers, audit, self._troubles, isolated
+        )
         self._settler = Settler(settings.settle_s, self._is_known)
         self._ledger: Ledger | None = Ledger.open(settings.ledger)
         places = {

@@ -19,19 +19,18 @@ BASE: Final = ("ai-edge-litert", "numpy", "pillow")
 """What `pip install ecg-edge` brings, with what these need."""
 
 
-def measure(
-    model: Path, bundle: Path, page: Path, runs: int, tutorial: bool = False
-) -> dict[str, Any]:
-    """Time whole processes in turn, so that a busy moment meets all of them alike.
+def measure(spec: dict[str, Any]) -> dict[str, Any]:
+    """Time whole processes in turn; call it in a fresh process (`benchmarks.probe`).
+
+    Each round runs every command once, so that a busy moment meets all of them alike. The fresh
+    process matters: Linux counts a parent's memory at the fork as part of its child's peak.
 
     Parameters
     ----------
-    model, bundle, page : Path
-        The weights file for the bare script, the bundle for ours, a JPEG for both.
-    runs : int
-        Rounds; each runs every command once.
-    tutorial : bool
-        Also time the tutorial's way (imports TensorFlow: some seconds a round).
+    spec : dict
+        ``model`` (weights file, for the bare script), ``bundle`` (folder), ``page`` (a JPEG),
+        ``runs`` (rounds), ``tutorial`` (whether to time the tutorial's way too, some seconds a
+        round).
 
     Returns
     -------
@@ -39,6 +38,7 @@ def measure(
         Milliseconds of each command (p50, p95, p99, n), peak RSS in MB (10^6 bytes), and ours
         over the bare script, the median of the ratios of neighbours.
     """
+    model, bundle, page, runs = spec["model"], spec["bundle"], spec["page"], spec["runs"]
     commands = {
         "python": [sys.executable, "-c", "pass"],
         "bare_script": [
@@ -48,12 +48,12 @@ def measure(
             str(page),
         ],
         "classify": [
-            *(sys.executable, "-m", "runtime", "classify", str(page)),
-            *("--model", str(bundle), "--format", "jsonl"),
+            *(sys.executable, "-m", "runtime", "classify", page),
+            *("--model", bundle, "--format", "jsonl"),
         ],
     }
-    if tutorial:
-        commands["tutorial"] = [sys.executable, "-m", "benchmarks.peers", str(page)]
+    if spec["tutorial"]:
+        commands["tutorial"] = [sys.executable, "-m", "benchmarks.peers", page]
     times: dict[str, list[float]] = {name: [] for name in commands}
     peaks = dict.fromkeys(commands, 0.0)
     for run in range(-1, runs):  # the first round warms the disk cache and writes .pyc files
@@ -91,12 +91,12 @@ def _run(command: list[str]) -> tuple[float, float]:
     return duration, usage.ru_maxrss * 1024 / 1e6
 
 
-def import_breakdown(page: Path, bundle: Path, most: int = 12) -> dict[str, float]:
+def import_breakdown(page: str, bundle: str, most: int = 12) -> dict[str, float]:
     """Return the slowest imports of one `classify`, module -> own time in milliseconds."""
     done = subprocess.run(
         [
-            *(sys.executable, "-X", "importtime", "-m", "runtime", "classify", str(page)),
-            *("--model", str(bundle)),
+            *(sys.executable, "-X", "importtime", "-m", "runtime", "classify", page),
+            *("--model", bundle),
         ],
         capture_output=True,
         text=True,

@@ -13,7 +13,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import cold_start
 from benchmarks.pages import default_folder, find_pages
 from benchmarks.probe import ProbeError, run_probe
 from runtime import host
@@ -99,9 +98,9 @@ def run_plan(plan: Plan, progress: Callable[[str], None]) -> dict[str, Any]:
         result["roofline"] = floors | {"distances": _distances(result["rows"], floors)}
     if plan.cold_start:
         progress("cold start")
-        result["cold_start"] = cold_start.measure(
-            lead.model.path, lead.directory, pages[0], _COLD_RUNS, tutorial=plan.peers
-        )
+        spec = {"model": str(lead.model.path), "bundle": str(lead.directory)}
+        spec |= {"page": str(pages[0]), "runs": _COLD_RUNS, "tutorial": plan.peers}
+        result["cold_start"] = run_probe("benchmarks.cold_start:measure", spec)
     if plan.memory_pages:
         result["memory"] = _memory(plan, lead, pages, progress)
     if plan.peers:

@@ -8,7 +8,7 @@ DATA   ?= $(or $(ECG_EDGE_DATA),../shared/data)
 RUN    ?= runs/ecg5
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-arm lint format models reading samples clean
+.PHONY: help demo test test-slow fuzz test-arm lint format models reading samples clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ reading: $(VENV)/.workshop ## measure how pages are read, into docs/reading.md
 
 samples: $(VENV)/.workshop ## draw the sample pages again
 	$(BIN)/python -m train draw samples --out models/samples
+
+fuzz: $(VENV)/.workshop ## a minute of spoilt files of every kind
+	$(BIN)/python tests/fuzz_classify.py --inputs 200000 --seconds 60
 
 test-arm: $(VENV)/.workshop ## the bundles on emulated aarch64 (needs apt: qemu-user-static, mmdebstrap)
 	$(BIN)/python -m export.arm

@@ -17,7 +17,9 @@ pytest.importorskip("distributed")
 
 import archive_stub
 from archive_stub import packed, write_pages
-from distributed import Client, KilledWorker, LocalCluster
+from distributed import Client, Future, KilledWorker, LocalCluster
+from distributed.client import ClosedClientError, FutureCancelledError
+from distributed.comm import CommClosedError
 
 import runtime.archive.plugin
 import runtime.archive.schedule as schedule
@@ -260,6 +262,21 @@ def test_refused_write_ends_the_run_with_its_exit_code(client: Client, pages: Pa
     with pytest.raises(OutputError) as raised:
         go(client, pages, "/proc/nowhere")
     assert raised.value.exit_code == ExitCode.OUTPUT
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [CommClosedError("reset by peer"), ClosedClientError(), FutureCancelledError("key", "gone")],
+)
+def test_conversation_that_breaks_off_is_a_lost_cluster(
+    client: Client, pages: Path, out: str, fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def result(future: Future) -> None:
+        raise fault
+
+    monkeypatch.setattr(Future, "result", result)
+    with pytest.raises(schedule.ClusterLostError, match="goes on from there"):
+        go(client, pages, out)
 
 
 def test_listing_is_read_no_further_than_the_window(client: Client, out: str) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -13,6 +13,8 @@ from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from distributed import Client, Future, KilledWorker
+from distributed.client import ClosedClientError
+from distributed.comm import CommClosedError
 
 from runtime.archive.batch import Batch, BatchResult, Known, cut
 from runtime.archive.destination import Destination, open_destination
@@ -131,7 +133,8 @@ def score(
     plugin = ModelPlugin(model)
     run = _Run(open_destination(destination), model, client, listener)
     try:
-        client.register_plugin(plugin, name=plugin.name)
+        with _scheduler_needed():
+            client.register_plugin(plugin, name=plugin.name)
         return run.go(files, batch_files, retry_errors)
     except ModuleNotFoundError as fault:
         raise UsageError(
@@ -192,20 +195,23 @@ class _Run:
         """Take back what is still out, so that a cluster that lives on is not kept busy."""
         if self._client.status != "running":
             return
-        with suppress(OSError, TimeoutError):  # the cluster may be going away as well
+        with suppress(
+            OSError, TimeoutError, CancelledError
+        ):  # the cluster may be going away as well
             self._client.cancel([future for future, _, _ in self._out.values()], force=True)
             self._client.unregister_worker_plugin(f"ecg-edge-{self._model.key}")
 
     def _submit(self, batch: Batch, isolated: bool = False) -> None:
         key = (self._group, self._number)
         self._number += 1
-        future = self._client.submit(
-            answer_batch_isolated if isolated else answer_batch,
-            batch,
-            key=key,
-            pure=False,
-            retries=_WRITE_TRIES,
-        )
+        with _scheduler_needed():
+            future = self._client.submit(
+                answer_batch_isolated if isolated else answer_batch,
+                batch,
+                key=key,
+                pure=False,
+                retries=_WRITE_TRIES,
+            )
         self._out[key] = (future, batch, isolated)
         future.add_done_callback(self._done.put)
 
@@ -220,10 +226,15 @@ class _Run:
                 if self._listener is not None:
                     self._listener.waiting(self._threads)
         _, batch, isolated = self._out.pop(future.key)
-        if future.status == "finished":
-            self._note(future.result())
-        elif future.status == "error":
-            self._recover(batch, isolated, future.exception())
+        status = future.status
+        if status == "finished":
+            with _scheduler_needed():
+                result = future.result()
+            self._note(result)
+        elif status == "error":
+            with _scheduler_needed():
+                fault = future.exception()
+            self._recover(batch, isolated, fault)
         else:
             raise _cluster_lost()
 
@@ -252,7 +263,8 @@ class _Run:
         now = monotonic()
         if now - self._counted >= _RECOUNT_S:
             self._counted = now
-            self._threads = sum(self._client.nthreads().values())
+            with _scheduler_needed():
+                self._threads = sum(self._client.nthreads().values())
             self._window = max(_WINDOW_LEAST, _WINDOW_A_THREAD * self._threads)
 
     def _tidy(self, before: set[str], written: set[str]) -> None:
@@ -313,6 +325,15 @@ def _facts(files: Sequence[PageFile]) -> list[PageFile]:
         return list(files)
     with ThreadPoolExecutor(_LOOKUPS) as pool:
         return list(pool.map(with_facts, files))
+
+
+@contextmanager
+def _scheduler_needed() -> Iterator[None]:
+    """Tell a conversation that breaks off as what it is; the client notices only later."""
+    try:
+        yield
+    except (CommClosedError, ClosedClientError, CancelledError, TimeoutError) as fault:
+        raise _cluster_lost() from fault
 
 
 def _cluster_lost() -> ClusterLostError:

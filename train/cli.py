@@ -10,13 +10,14 @@ from pathlib import Path
 
 from runtime import __version__
 from runtime.cli import run_command
-from runtime.errors import ExitCode, MissingExtraError
+from runtime.errors import ExitCode, MissingExtraError, UsageError
 
 SUBCOMMANDS = {
     "audit": "what in a data set gives the class away",
     "evaluate": "score a bundle or a RUN on labelled pages",
     "draw": "draw pages from synthetic hearts or recordings",
     "reading": "measure how well pages are read",
+    "try": "fit one recipe on some folds of a RUN, or average several",
 }
 """First words that are no data folder, and what they do."""
 
@@ -52,6 +53,8 @@ def _parser(first: str) -> argparse.ArgumentParser:
         from train.draw import command
 
         command.add_parser(commands)
+    elif first == "try":
+        _add_try(commands)
     else:
         from train import reading
 
@@ -136,6 +139,57 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     evaluate.add_argument("--seed", type=int, default=1, metavar="N", help="of draws (1)")
     _add_verbose(evaluate)
     evaluate.set_defaults(run=_evaluate)
+
+
+def _add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    trial = commands.add_parser("try", help=SUBCOMMANDS["try"])
+    trial.add_argument("data", type=Path, metavar="RUN", help="finished RUN folder")
+    trial.add_argument("--name", default="cnn", metavar="NAME", help="cnn (default), cnn-accurate")
+    trial.add_argument(
+        "--architecture", default="", metavar="NAME", help="of train/architecture.py (the model's)"
+    )
+    trial.add_argument("--folds", default="0,1", metavar="K,K", help="folds to hold out (0,1)")
+    trial.add_argument("--out", type=Path, metavar="DIR", help="folder of this trial")
+    trial.add_argument("--seed", type=int, default=1, metavar="N", help="of weights and order (1)")
+    trial.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="folds fitted side by side (1)"
+    )
+    trial.add_argument("--config", type=Path, metavar="FILE.toml", help="settings")
+    trial.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="one setting over those, as in TOML, e.g. fit.mixup=0.2; may be repeated",
+    )
+    trial.add_argument(
+        "--average",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="fit nothing: score the mean of these folders' oof.csv",
+    )
+    _add_verbose(trial)
+    trial.set_defaults(run=_try)
+
+
+def _try(options: argparse.Namespace) -> ExitCode:
+    from train.config import TrainConfig, check, read_toml, with_settings
+    from train.trial import HEAD, average, fit_trial, table_row
+
+    if options.average:
+        name = " + ".join(folder.name for folder in options.average)
+        print(HEAD, table_row(name, average(options.average)), sep="\n")
+        return ExitCode.OK
+    if options.out is None:
+        raise UsageError("try needs --out DIR", "name a folder for this trial")
+    config = read_toml(options.config) if options.config else TrainConfig()
+    config = replace(config, seed=options.seed, processes=options.processes)
+    config = check(with_settings(config, "\n".join(options.set), "--set"))
+    folds = [int(k) for k in options.folds.split(",")]
+    row = fit_trial(options.data, options.name, folds, config, options.out, options.architecture)
+    print(HEAD, row, sep="\n")
+    return ExitCode.OK
 
 
 def _train(options: argparse.Namespace) -> ExitCode:

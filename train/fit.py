@@ -62,6 +62,17 @@ class FitOptions:
     averaging
         Factor of the running mean of the weights from epoch to epoch; the mean is what is
         judged and kept.
+    mixup
+        Parameter of the beta distribution by which pairs of pages and their targets are mixed
+        (Zhang et al. 2018); 0: never.
+    pretrained
+        Weights file to begin with (`train.pretrain`); empty: random weights.
+    extra, extra_weight
+        A file of further recordings (`train.trial.write_extra`) fitted beside the training part,
+        and the weight of one of them; empty: none.
+    teacher, teacher_share
+        Folder of a trial whose fold models' probabilities are mixed into the targets with this
+        share; empty: the labels alone.
     augmentation
         Changes of the training pages.
     """
@@ -75,6 +86,12 @@ class FitOptions:
     validation_share: float = 0.0
     patience: int = 20
     averaging: float = 0.7
+    mixup: float = 0.0
+    pretrained: str = ""
+    extra: str = ""
+    extra_weight: float = 0.5
+    teacher: str = ""
+    teacher_share: float = 0.5
     augmentation: SignalAugmentation = field(default_factory=SignalAugmentation)
 
 
@@ -212,6 +229,21 @@ def class_weights(labels: np.ndarray, balance: float) -> np.ndarray:
     return weights / np.mean(weights[labels])
 
 
+def mixed(
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray, alpha: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mix pages [n, H, W, 1], targets [n, k] and weights [n] with those of a shuffled batch."""
+    share = rng.beta(alpha, alpha, len(x)).astype(np.float32)
+    share = np.maximum(share, 1 - share)
+    other = rng.permutation(len(x))
+    s = share[:, None, None, None]
+    return (
+        s * x + (1 - s) * x[other],
+        share[:, None] * y + (1 - share[:, None]) * y[other],
+        share * weight + (1 - share) * weight[other],
+    )
+
+
 class _Fit:
     """State of one fit while it runs."""
 
@@ -230,6 +262,8 @@ class _Fit:
         self._part()
         shape = (*self.values.shape[1:], 1)
         self.model = cnn.build(ARCHITECTURES[job.architecture], shape)
+        if self.options.pretrained:
+            self.model.load_weights(self.options.pretrained)
         self.learner = cnn.logits_model(self.model)
         self.learner.compile(
             keras.optimizers.AdamW(
@@ -243,6 +277,7 @@ class _Fit:
         )
         self.learner.optimizer.build(self.learner.trainable_variables)
         self.weights = class_weights(self.labels[self.train], self.options.balance)
+        self._set_examples()
         self.mean = [w.copy() for w in self.model.get_weights()]
         self.best = self.mean
         self.best_loss, self.best_epoch, self.epoch = np.inf, 0, 0
@@ -300,19 +335,41 @@ class _Fit:
             row.update(self._validate())
         self.history.append(row)
 
+    def _set_examples(self) -> None:
+        """Set signals [n, 12, m], targets [n, 5] and weights [n] of what a pass goes over."""
+        labels = self.labels[self.train]
+        self.examples = self.signals[self.train]
+        self.targets = np.eye(len(LABELS), dtype=np.float32)[labels]
+        self.example_weights = self.weights[labels]
+        if self.options.teacher:
+            fold = Path(self.options.teacher) / self.job.work.name / "result.npz"
+            with np.load(fold, allow_pickle=False) as stored:
+                logits = stored["logits"][self.train].astype(np.float64)
+            taught = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
+            share = self.options.teacher_share
+            self.targets = ((1 - share) * self.targets + share * taught).astype(np.float32)
+        if self.options.extra:
+            with np.load(self.options.extra, allow_pickle=False) as stored:
+                more, classes = stored["signals"], stored["labels"]
+            eye = np.eye(len(LABELS), dtype=np.float32)
+            self.examples = np.concatenate([self.examples, more])
+            self.targets = np.concatenate([self.targets, eye[classes]])
+            weights = self.options.extra_weight * self.weights[classes]
+            self.example_weights = np.concatenate([self.example_weights, weights])
+
     def _steps(self, rng: np.random.Generator) -> tuple[float, float]:
         """Go once over the training part; return its mean loss and accuracy."""
-        order = rng.permutation(len(self.train))
-        eye = np.eye(len(LABELS), dtype=np.float32)
+        order = rng.permutation(len(self.examples))
         total = np.zeros(2)
         for start in range(0, len(order), self.options.batch):
             chosen = order[start : start + self.options.batch]
-            signals = self.signals[self.train[chosen]]
-            varied = vary(signals, self.preprocess, self.options.augmentation, rng)
-            x = draw(varied, self.preprocess)
-            y = self.labels[self.train[chosen]]
+            varied = vary(self.examples[chosen], self.preprocess, self.options.augmentation, rng)
+            x, y = draw(varied, self.preprocess), self.targets[chosen]
+            weight = self.example_weights[chosen]
+            if self.options.mixup:
+                x, y, weight = mixed(x, y, weight, self.options.mixup, rng)
             self.learner.reset_metrics()
-            logs = self.learner.train_on_batch(x, eye[y], sample_weight=self.weights[y])
+            logs = self.learner.train_on_batch(x, y, sample_weight=weight)
             total += len(chosen) * np.array(logs[:2], dtype=float)
         loss, accuracy = total / len(order)
         return float(loss), float(accuracy)

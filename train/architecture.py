@@ -66,21 +66,6 @@ ARCHITECTURES = {
         (Block(32, 7, 1), Block(48, 7, 2), Block(64, 7, 2), Block(96, 7, 2)),
         context=32,
     ),
-    "mid": Architecture(
-        "mid",
-        48,
-        5,
-        2,
-        (Block(64, 9, 2), Block(96, 9, 1), Block(128, 9, 2), Block(192, 7, 1)),
-    ),
-    "accurate-context": Architecture(
-        "accurate-context",
-        48,
-        5,
-        1,
-        (Block(64, 9, 2), Block(96, 9, 1), Block(128, 9, 2), Block(192, 7, 2), Block(256, 5, 1)),
-        context=32,
-    ),
     "accurate": Architecture(
         "accurate",
         48,

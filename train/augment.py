@@ -40,9 +40,6 @@ class SignalAugmentation:
         Probability that a stretch of a lead is missing.
     erase_s
         Its longest length, s.
-    low_pass_hz, high_pass_hz
-        The signals are filtered as another cart would: with a low-pass between the first and three
-        times it, and a high-pass between 0 and the second, Hz; 0: not at all.
     flip_time, flip_polarity
         Probability of mirroring. 0 unless asked for: a mirror image of an ECG runs backwards in
         time (P after QRS) or has its polarity turned (ST elevation becomes depression), so it is
@@ -58,8 +55,6 @@ class SignalAugmentation:
     lead_dropout: float = 0.05
     erase: float = 0.10
     erase_s: float = 0.4
-    low_pass_hz: float = 0.0
-    high_pass_hz: float = 0.0
     flip_time: float = 0.0
     flip_polarity: float = 0.0
 
@@ -108,8 +103,6 @@ def vary(
     n, leads, samples = signals.shape
     step = preprocess.cell_seconds / (samples - 1)
     out = _in_time(signals, step, options, rng)
-    if options.low_pass_hz or options.high_pass_hz:
-        out = _filtered(out, step, options, rng)
     gain = 1 + options.gain * rng.uniform(-1, 1, (n, 1, 1))
     gain = gain * (1 + options.lead_gain * rng.uniform(-1, 1, (n, leads, 1)))
     sign = np.where(rng.random((n, 1, 1)) < options.flip_polarity, -1.0, 1.0)
@@ -138,28 +131,6 @@ def _in_time(
     out = np.where(weight == 0, a, a * (1 - weight) + b * weight)
     outside = (place < -0.5) | (place > samples - 0.5)
     out[np.broadcast_to(outside[:, None, :], out.shape)] = np.nan
-    return out
-
-
-def _filtered(
-    signals: np.ndarray, step: float, options: SignalAugmentation, rng: np.random.Generator
-) -> np.ndarray:
-    """Filter each page's leads alike: Gaussian low-pass, first-order high-pass."""
-    n, _, samples = signals.shape
-    empty = np.isnan(signals)
-    length = 2 * samples  # the mirrored end keeps the wrap-around smooth
-    filled = np.where(empty, 0.0, signals)
-    spectrum = np.fft.rfft(np.concatenate([filled, filled[..., ::-1]], axis=2), axis=2)
-    f = np.fft.rfftfreq(length, step)[None, :]
-    response = np.ones((n, f.shape[1]), complex)
-    if options.low_pass_hz:
-        cutoff = options.low_pass_hz * 3.0 ** rng.random((n, 1))
-        response *= np.exp(-0.35 * (f / cutoff) ** 2)  # 3 dB at the cutoff
-    if options.high_pass_hz:
-        corner = options.high_pass_hz * rng.random((n, 1)) + 1e-3
-        response *= 1j * f / (1j * f + corner)
-    out = np.fft.irfft(spectrum * response[:, None, :], length, axis=2)[..., :samples]
-    out[empty] = np.nan
     return out
 
 

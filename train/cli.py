@@ -90,6 +90,11 @@ def _training_parser() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the data at most")
     parser.add_argument("--seed", type=int, metavar="N", help="of everything random (1)")
     parser.add_argument("--processes", type=int, metavar="N", help="folds fitted side by side (2)")
+    parser.add_argument(
+        "--signals",
+        metavar="DIR",
+        help="recordings of other hospitals: half of their patients are fitted on beside the pages",
+    )
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="further settings")
     _add_verbose(parser)
     parser.set_defaults(run=_train)
@@ -154,6 +159,7 @@ def _add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     trial.add_argument(
         "--processes", type=int, default=1, metavar="N", help="folds fitted side by side (1)"
     )
+    trial.add_argument("--signals", metavar="DIR", help="recordings fitted beside the pages")
     trial.add_argument("--config", type=Path, metavar="FILE.toml", help="settings")
     trial.add_argument(
         "--set",
@@ -185,6 +191,7 @@ def _try(options: argparse.Namespace) -> ExitCode:
         raise UsageError("try needs --out DIR", "name a folder for this trial")
     config = read_toml(options.config) if options.config else TrainConfig()
     config = replace(config, seed=options.seed, processes=options.processes)
+    config = replace(config, signals=options.signals or config.signals)
     config = check(with_settings(config, "\n".join(options.set), "--set"))
     folds = [int(k) for k in options.folds.split(",")]
     row = fit_trial(options.data, options.name, folds, config, options.out, options.architecture)
@@ -199,7 +206,7 @@ def _train(options: argparse.Namespace) -> ExitCode:
     config = read_toml(options.config) if options.config else TrainConfig()
     if options.models:
         config = replace(config, models=tuple(options.models.split(",")))
-    for name in ("folds", "seed", "processes"):
+    for name in ("folds", "seed", "processes", "signals"):
         if getattr(options, name) is not None:
             config = replace(config, **{name: getattr(options, name)})
     if options.epochs is not None:

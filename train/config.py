@@ -59,6 +59,9 @@ class TrainConfig:
         Whether the classical models are measured on whole-page pixels too.
     select
         Which pages are used.
+    signals
+        Folder of recordings of other hospitals, half of whose patients the networks are fitted on
+        beside the pages (`train.recordings`); empty: pages alone.
     fit
         How the small network is fitted.
     fit_accurate
@@ -72,6 +75,7 @@ class TrainConfig:
     calibration_per_class: int = 40
     tutorial_baselines: bool = True
     select: Selection = field(default_factory=Selection)
+    signals: str = ""
     fit: FitOptions = field(default_factory=FitOptions)
     fit_accurate: FitOptions = field(default_factory=lambda: FitOptions(epochs=ACCURATE_EPOCHS))
 

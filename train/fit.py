@@ -21,6 +21,7 @@ from runtime.preprocess import Preprocess
 from train.architecture import ARCHITECTURES
 from train.augment import SignalAugmentation, draw, vary
 from train.progress import bar
+from train.recordings import read_key
 from train.split import inner_validation
 
 ENVIRONMENT = {
@@ -65,11 +66,8 @@ class FitOptions:
     mixup
         Parameter of the beta distribution by which pairs of pages and their targets are mixed
         (Zhang et al. 2018); 0: never.
-    pretrained
-        Weights file to begin with (`train.pretrain`); empty: random weights.
-    extra, extra_weight
-        A file of further recordings (`train.trial.write_extra`) fitted beside the training part,
-        and the weight of one of them; empty: none.
+    recordings_weight
+        Of one recording of `train.recordings` beside a page of its class.
     teacher, teacher_share
         Folder of a trial whose fold models' probabilities are mixed into the targets with this
         share; empty: the labels alone.
@@ -87,9 +85,7 @@ class FitOptions:
     patience: int = 20
     averaging: float = 0.7
     mixup: float = 0.0
-    pretrained: str = ""
-    extra: str = ""
-    extra_weight: float = 0.5
+    recordings_weight: float = 0.5
     teacher: str = ""
     teacher_share: float = 0.5
     augmentation: SignalAugmentation = field(default_factory=SignalAugmentation)
@@ -121,6 +117,8 @@ class FitJob:
         Terminal line of the bar.
     stop_after
         Epochs after which to stop whatever comes; 0: let the options decide.
+    recordings
+        recordings.npz fitted beside the training part (`train.recordings`); None: pages alone.
     """
 
     name: str
@@ -135,6 +133,7 @@ class FitJob:
     work: Path
     line: int = 0
     stop_after: int = 0
+    recordings: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -212,6 +211,7 @@ def _fingerprint(job: FitJob) -> str:
         list(job.train),
         list(job.test),
         job.stop_after,
+        read_key(job.recordings) if job.recordings is not None else "",
     ]
     return json.dumps(parts, sort_keys=True)
 
@@ -262,8 +262,6 @@ class _Fit:
         self._part()
         shape = (*self.values.shape[1:], 1)
         self.model = cnn.build(ARCHITECTURES[job.architecture], shape)
-        if self.options.pretrained:
-            self.model.load_weights(self.options.pretrained)
         self.learner = cnn.logits_model(self.model)
         self.learner.compile(
             keras.optimizers.AdamW(
@@ -348,14 +346,17 @@ class _Fit:
             taught = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
             share = self.options.teacher_share
             self.targets = ((1 - share) * self.targets + share * taught).astype(np.float32)
-        if self.options.extra:
-            with np.load(self.options.extra, allow_pickle=False) as stored:
-                more, classes = stored["signals"], stored["labels"]
-            eye = np.eye(len(LABELS), dtype=np.float32)
-            self.examples = np.concatenate([self.examples, more])
-            self.targets = np.concatenate([self.targets, eye[classes]])
-            weights = self.options.extra_weight * self.weights[classes]
-            self.example_weights = np.concatenate([self.example_weights, weights])
+        if self.job.recordings is not None:
+            self._add_recordings(self.job.recordings)
+
+    def _add_recordings(self, file: Path) -> None:
+        with np.load(file, allow_pickle=False) as stored:
+            signals, labels = stored["signals"], stored["labels"]
+        eye = np.eye(len(LABELS), dtype=np.float32)
+        weights = self.options.recordings_weight * self.weights[labels]
+        self.examples = np.concatenate([self.examples, signals])
+        self.targets = np.concatenate([self.targets, eye[labels]])
+        self.example_weights = np.concatenate([self.example_weights, weights])
 
     def _steps(self, rng: np.random.Generator) -> tuple[float, float]:
         """Go once over the training part; return its mean loss and accuracy."""

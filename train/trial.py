@@ -17,10 +17,9 @@ from runtime.labels import LABELS
 from runtime.preprocess import Preprocess
 from train.calibrate import cross_fitted, log_probabilities, softmax
 from train.config import NETWORKS, TrainConfig
-from train.draw import RecordingFolder
 from train.fit import FitJob, FitResult, run
 from train.networks import TrainingData, fold_jobs, in_processes
-from train.pretrain import recording_signals
+from train.recordings import write_recordings
 from train.run_folder import Predictions, RunFolder, read_oof, read_run, write_oof
 from train.split import read_splits
 
@@ -61,8 +60,19 @@ def trial_jobs(
     if not folds or not set(folds) <= set(range(config.folds)):
         raise UsageError(f"folds {list(folds)}", f"the RUN has folds 0 to {config.folds - 1}")
     jobs = fold_jobs(name, run_data(root), RunFolder(root), config)
-    chosen = [replace(jobs[k], work=out / f"fold-{k}", line=0) for k in folds]
-    return [replace(job, architecture=architecture or job.architecture) for job in chosen]
+    if config.signals:
+        out.mkdir(parents=True, exist_ok=True)
+        write_recordings(Path(config.signals), Preprocess(), out / "recordings.npz")
+    return [
+        replace(
+            jobs[k],
+            architecture=architecture or jobs[k].architecture,
+            work=out / f"fold-{k}",
+            line=0,
+            recordings=out / "recordings.npz" if config.signals else None,
+        )
+        for k in folds
+    ]
 
 
 def fit_trial(
@@ -105,21 +115,6 @@ def fit_trial(
     )
     write_oof(out / "oof.csv", found)
     return table_row(out.name, found)
-
-
-def write_extra(signals: Path, file: Path) -> int:
-    """Write the recordings of a folder that have one of our classes for ``fit.extra``; count them.
-
-    Trained on these, a model can no longer be judged under P4.
-    """
-    preprocess = Preprocess()
-    recordings = [r for r in RecordingFolder(signals) if r.label is not None]
-    np.savez(
-        file,
-        signals=np.stack([recording_signals(r, preprocess) for r in recordings]),
-        labels=np.array([LABELS.index(str(r.label)) for r in recordings]),
-    )
-    return len(recordings)
 
 
 def average(folders: Sequence[Path]) -> Predictions:

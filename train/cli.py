@@ -17,6 +17,7 @@ SUBCOMMANDS = {
     "evaluate": "score a bundle or a RUN on labelled pages",
     "draw": "draw pages from synthetic hearts or recordings",
     "reading": "measure how well pages are read",
+    "explained": "where the evidence marked by --explain lies",
     "try": "fit one recipe on some folds of a RUN, or average several",
 }
 """First words that are no data folder, and what they do."""
@@ -55,6 +56,8 @@ def _parser(first: str) -> argparse.ArgumentParser:
         command.add_parser(commands)
     elif first == "try":
         _add_try(commands)
+    elif first == "explained":
+        _add_explained(commands)
     else:
         from train import reading
 
@@ -144,6 +147,23 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     evaluate.add_argument("--seed", type=int, default=1, metavar="N", help="of draws (1)")
     _add_verbose(evaluate)
     evaluate.set_defaults(run=_evaluate)
+
+
+def _add_explained(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("explained", help=SUBCOMMANDS["explained"])
+    parser.add_argument("model", metavar="BUNDLE", help="folder or name of a bundle")
+    parser.add_argument("--data", type=Path, metavar="DATA", help="real pages (none)")
+    parser.add_argument("--count", type=int, default=200, metavar="N", help="pages of a kind (200)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of pages (1)")
+    _add_verbose(parser)
+    parser.set_defaults(run=_explained)
+
+
+def _explained(options: argparse.Namespace) -> ExitCode:
+    from train.explained import explained
+
+    print(explained(options.model, options.data, options.count, options.seed))
+    return ExitCode.OK
 
 
 def _add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -17,7 +17,7 @@ SQUARE = np.array([[0, 0], [10, 0], [10, 10], [0, 10]], dtype=float)
     ("right", "share"), [(0.0, 1.0), (5.0, 0.4), (20.0, 0.0)], ids=["in", "half out", "out"]
 )
 def test_share_inside_counts_points(right: float, share: float) -> None:
-    assert share_inside(SQUARE + (right, 0.0), SQUARE) == pytest.approx(share, abs=0.21)
+    assert share_inside(SQUARE + np.array([right, 0.0]), SQUARE) == pytest.approx(share, abs=0.21)
     turned = SQUARE[::-1]  # corners the other way round: a page photographed upside down
     assert share_inside(SQUARE, turned) == 1.0
 

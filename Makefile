@@ -57,7 +57,7 @@ format: $(VENV)/.workshop ## let ruff format the code
 	$(BIN)/ruff format .
 
 models: $(VENV)/.workshop ## train on $(DATA)/ecg5 and export the bundles under models/
-	$(BIN)/python -m train $(DATA)/ecg5 --out $(RUN) --models cnn,cnn-accurate,svm,random-forest,decision-tree
+	$(BIN)/python -m train $(DATA)/ecg5 --signals $(DATA)/signals --out $(RUN) --models cnn,cnn-accurate,svm,random-forest,decision-tree
 	$(BIN)/python -m export $(RUN) --models cnn,cnn-accurate --formats tflite-int8,tflite-float32 --out models
 
 clean: ## remove what the targets made, but not models or data

@@ -146,10 +146,21 @@ def _protocol_row(result: Mapping[str, Any], name: str, scores: Mapping[str, Any
         scores["recall"].get("myocardial_infarction"),
     )
     return (
-        f"| {result['protocol']} | {result['about']} | {source} | {result['n']} | "
+        f"| {result['protocol']} | {result['about']}{_areas(result)} | {source} | {result['n']} | "
         + " | ".join(map(_interval, figures))
         + " |"
     )
+
+
+def _areas(result: Mapping[str, Any]) -> str:
+    """Return P4's areas under the ROC curve, which its targets are about."""
+    names = {"any_mi_against_normal": "any MI against normal", "normal_against_rest": "normal"}
+    found = [
+        f"AUROC of {text} {_interval(result[f'auroc_{key}'])}"
+        for key, text in names.items()
+        if f"auroc_{key}" in result
+    ]
+    return f" ({'; '.join(found)})" if found else ""
 
 
 def _speed() -> str:

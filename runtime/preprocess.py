@@ -13,7 +13,7 @@ from runtime.errors import BundleError
 from runtime.trace import BOX_MV
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -137,18 +137,27 @@ class Preprocess:
         ndarray of float32, shape (H, W, 1)
             0 = paper, 1 = trace; C-contiguous. A missing lead leaves its cell empty.
         """
-        by_name = {lead.name: lead for lead in panel.leads}
-        signals = np.stack(
+        cells = self.draw(self.signals(panel.leads)).reshape(
+            len(CANONICAL), len(CANONICAL[0]), self.cell_height, self.cell_width
+        )
+        return np.ascontiguousarray(cells.transpose(0, 2, 1, 3)).reshape(self.shape)
+
+    def signals(self, leads: Iterable[LeadTrace]) -> NDArray[np.float32]:
+        """Resample leads as they are drawn, row by row of `CANONICAL`.
+
+        Returns
+        -------
+        ndarray of float32, shape (12, cell_width * SUBSAMPLES + 1)
+            mV, low-passed; NaN where there is no trace.
+        """
+        by_name = {lead.name: lead for lead in leads}
+        return np.stack(
             [
                 self._signal(by_name.get(name), column * self.column_seconds)
                 for names in CANONICAL
                 for column, name in enumerate(names)
             ]
         )
-        cells = self._draw(signals).reshape(
-            len(CANONICAL), len(CANONICAL[0]), self.cell_height, self.cell_width
-        )
-        return np.ascontiguousarray(cells.transpose(0, 2, 1, 3)).reshape(self.shape)
 
     def _signal(self, lead: LeadTrace | None, begin_s: float) -> NDArray[np.float32]:
         """Resample a lead from `begin_s` seconds on, low-passed, mV; NaN where there is no trace.
@@ -180,7 +189,7 @@ class Preprocess:
         missing = (place < columns[0] - edge) | (place > columns[-1] + edge) | (gap > MAX_GAP_S)
         return np.where(missing, np.nan, values).astype(np.float32)
 
-    def _draw(self, signals: NDArray[np.float32]) -> NDArray[np.float32]:
+    def draw(self, signals: NDArray[np.float32]) -> NDArray[np.float32]:
         """Draw signals with one pen, shape (n, cell_height, cell_width), 0 to 1.
 
         The pen covers the path between neighbouring samples and half its width around it.

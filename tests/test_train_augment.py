@@ -21,7 +21,6 @@ from train.augment import (
     vary_picture,
 )
 from train.draw import draw_page, heart_of_class, synthesise
-from train.tensors import canonical_signals
 
 SMALL = Preprocess(cell_height=16, cell_width=32)
 SAMPLES = 32 * SUBSAMPLES + 1
@@ -39,7 +38,7 @@ def test_page_is_drawn_exactly_as_the_device_draws_it() -> None:
     page, _ = draw_page(synthesise(heart_of_class("normal", 1), 1), "report", 1, layout="3x4+1")
     panel = find_panel(page_from_image(page))
     preprocess = Preprocess()
-    again = draw(canonical_signals(panel, preprocess)[None], preprocess)[0]
+    again = draw(preprocess.signals(panel.leads)[None], preprocess)[0]
     assert np.array_equal(again, preprocess.tensor(panel))
 
 

@@ -36,6 +36,8 @@ def test_help_and_version_import_nothing_heavy(words: list[str]) -> None:
         (["nowhere", "--out", "RUN", "--models", "oracle"], 2, "unknown model oracle"),
         (["nowhere", "--out", "RUN", "--folds", "1"], 2, "at least 2"),
         (["nowhere", "--out", "RUN", "--config", "none.toml"], 2, "cannot read"),
+        (["try", "nowhere"], 2, "needs --out"),
+        (["try", "nowhere", "--out", "T"], 2, "holds no run.json"),
         (["evaluate", "nowhere", "--model", "no-such-bundle"], 4, "no-such-bundle"),
     ],
 )

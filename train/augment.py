@@ -87,7 +87,7 @@ def draw(signals: np.ndarray, preprocess: Preprocess) -> np.ndarray:
         float32 [n, H, W, 1], 0 = paper, 1 = trace.
     """
     n, _, samples = signals.shape
-    cells = preprocess._draw(signals.reshape(-1, samples))
+    cells = preprocess.draw(signals.reshape(-1, samples))
     shape = (n, len(CANONICAL), len(CANONICAL[0]), preprocess.cell_height, preprocess.cell_width)
     pages = cells.reshape(shape).transpose(0, 1, 3, 2, 4)
     return np.ascontiguousarray(pages).reshape(n, *preprocess.shape)

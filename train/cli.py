@@ -10,13 +10,15 @@ from pathlib import Path
 
 from runtime import __version__
 from runtime.cli import run_command
-from runtime.errors import ExitCode, MissingExtraError
+from runtime.errors import ExitCode, MissingExtraError, UsageError
 
 SUBCOMMANDS = {
     "audit": "what in a data set gives the class away",
     "evaluate": "score a bundle or a RUN on labelled pages",
     "draw": "draw pages from synthetic hearts or recordings",
     "reading": "measure how well pages are read",
+    "explained": "where the evidence marked by --explain lies",
+    "try": "fit one recipe on some folds of a RUN, or average several",
 }
 """First words that are no data folder, and what they do."""
 
@@ -52,6 +54,10 @@ def _parser(first: str) -> argparse.ArgumentParser:
         from train.draw import command
 
         command.add_parser(commands)
+    elif first == "try":
+        _add_try(commands)
+    elif first == "explained":
+        _add_explained(commands)
     else:
         from train import reading
 
@@ -87,6 +93,11 @@ def _training_parser() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the data at most")
     parser.add_argument("--seed", type=int, metavar="N", help="of everything random (1)")
     parser.add_argument("--processes", type=int, metavar="N", help="folds fitted side by side (2)")
+    parser.add_argument(
+        "--signals",
+        metavar="DIR",
+        help="recordings of other hospitals: half of their patients are fitted on beside the pages",
+    )
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="further settings")
     _add_verbose(parser)
     parser.set_defaults(run=_train)
@@ -138,6 +149,76 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     evaluate.set_defaults(run=_evaluate)
 
 
+def _add_explained(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("explained", help=SUBCOMMANDS["explained"])
+    parser.add_argument("model", metavar="BUNDLE", help="folder or name of a bundle")
+    parser.add_argument("--data", type=Path, metavar="DATA", help="real pages (none)")
+    parser.add_argument("--count", type=int, default=200, metavar="N", help="pages of a kind (200)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of pages (1)")
+    _add_verbose(parser)
+    parser.set_defaults(run=_explained)
+
+
+def _explained(options: argparse.Namespace) -> ExitCode:
+    from train.explained import explained
+
+    print(explained(options.model, options.data, options.count, options.seed))
+    return ExitCode.OK
+
+
+def _add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    trial = commands.add_parser("try", help=SUBCOMMANDS["try"])
+    trial.add_argument("data", type=Path, metavar="RUN", help="finished RUN folder")
+    trial.add_argument("--name", default="cnn", metavar="NAME", help="cnn (default), cnn-accurate")
+    trial.add_argument(
+        "--architecture", default="", metavar="NAME", help="of train/architecture.py (the model's)"
+    )
+    trial.add_argument("--folds", default="0,1", metavar="K,K", help="folds to hold out (0,1)")
+    trial.add_argument("--out", type=Path, metavar="DIR", help="folder of this trial")
+    trial.add_argument("--seed", type=int, default=1, metavar="N", help="of weights and order (1)")
+    trial.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="folds fitted side by side (1)"
+    )
+    trial.add_argument("--signals", metavar="DIR", help="recordings fitted beside the pages")
+    trial.add_argument("--config", type=Path, metavar="FILE.toml", help="settings")
+    trial.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="one setting over those, as in TOML, e.g. fit.mixup=0.2; may be repeated",
+    )
+    trial.add_argument(
+        "--average",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="fit nothing: score the mean of these folders' oof.csv",
+    )
+    _add_verbose(trial)
+    trial.set_defaults(run=_try)
+
+
+def _try(options: argparse.Namespace) -> ExitCode:
+    from train.config import TrainConfig, check, read_toml, with_settings
+    from train.trial import HEAD, average, fit_trial, table_row
+
+    if options.average:
+        name = " + ".join(folder.name for folder in options.average)
+        print(HEAD, table_row(name, average(options.average)), sep="\n")
+        return ExitCode.OK
+    if options.out is None:
+        raise UsageError("try needs --out DIR", "name a folder for this trial")
+    config = read_toml(options.config) if options.config else TrainConfig()
+    config = replace(config, seed=options.seed, processes=options.processes)
+    config = replace(config, signals=options.signals or config.signals)
+    config = check(with_settings(config, "\n".join(options.set), "--set"))
+    folds = [int(k) for k in options.folds.split(",")]
+    row = fit_trial(options.data, options.name, folds, config, options.out, options.architecture)
+    print(HEAD, row, sep="\n")
+    return ExitCode.OK
+
+
 def _train(options: argparse.Namespace) -> ExitCode:
     from train.config import TrainConfig, check, read_toml
     from train.pipeline import train
@@ -145,7 +226,7 @@ def _train(options: argparse.Namespace) -> ExitCode:
     config = read_toml(options.config) if options.config else TrainConfig()
     if options.models:
         config = replace(config, models=tuple(options.models.split(",")))
-    for name in ("folds", "seed", "processes"):
+    for name in ("folds", "seed", "processes", "signals"):
         if getattr(options, name) is not None:
             config = replace(config, **{name: getattr(options, name)})
     if options.epochs is not None:

@@ -59,6 +59,9 @@ class TrainConfig:
         Whether the classical models are measured on whole-page pixels too.
     select
         Which pages are used.
+    signals
+        Folder of recordings of other hospitals, half of whose patients the networks are fitted on
+        beside the pages (`train.recordings`); empty: pages alone.
     fit
         How the small network is fitted.
     fit_accurate
@@ -72,6 +75,7 @@ class TrainConfig:
     calibration_per_class: int = 40
     tutorial_baselines: bool = True
     select: Selection = field(default_factory=Selection)
+    signals: str = ""
     fit: FitOptions = field(default_factory=FitOptions)
     fit_accurate: FitOptions = field(default_factory=lambda: FitOptions(epochs=ACCURATE_EPOCHS))
 
@@ -111,12 +115,25 @@ def read_toml(file: Path) -> TrainConfig:
         If the file is missing, no TOML, or holds an unknown setting or a wrong type.
     """
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except OSError as fault:
         raise UsageError(f"cannot read {file}: {fault.strerror}", "check --config") from fault
+    return with_settings(TrainConfig(), text, str(file))
+
+
+def with_settings(config: TrainConfig, toml: str, where: str) -> TrainConfig:
+    """Return the settings with those of a TOML text over them.
+
+    Raises
+    ------
+    UsageError
+        If it is no TOML, or holds an unknown setting or a wrong type; ``where`` names the text.
+    """
+    try:
+        content = tomllib.loads(toml)
     except tomllib.TOMLDecodeError as fault:
-        raise UsageError(f"{file} is no TOML: {fault}", "correct the file") from fault
-    merged: TrainConfig = _merged(TrainConfig(), content, str(file))
+        raise UsageError(f"{where} is no TOML: {fault}", "correct it") from fault
+    merged: TrainConfig = _merged(config, content, where)
     return merged
 
 

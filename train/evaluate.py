@@ -91,7 +91,7 @@ def evaluate(data: Path, model: str, protocol: str, name: str, out: Path | None,
     protocol
         Key of `PROTOCOLS`.
     name
-        Model of the RUN.
+        Model of the RUN; under P1 ``imagenet`` or the tutorials' models.
     out
         Folder for evaluation.json, evaluation.md and figures; None writes nothing.
     seed
@@ -106,7 +106,7 @@ def evaluate(data: Path, model: str, protocol: str, name: str, out: Path | None,
     if protocol == "P1":
         from train.published import published
 
-        results = published(data, seed)
+        results = published(data, seed, name)
     elif protocol == "P4":
         from train.other_hearts import judge_drawn
 

@@ -21,6 +21,7 @@ from runtime.preprocess import Preprocess
 from train.architecture import ARCHITECTURES
 from train.augment import SignalAugmentation, draw, vary
 from train.progress import bar
+from train.recordings import read_key
 from train.split import inner_validation
 
 ENVIRONMENT = {
@@ -62,6 +63,14 @@ class FitOptions:
     averaging
         Factor of the running mean of the weights from epoch to epoch; the mean is what is
         judged and kept.
+    mixup
+        Parameter of the beta distribution by which pairs of pages and their targets are mixed
+        (Zhang et al. 2018); 0: never.
+    recordings_weight
+        Of one recording of `train.recordings` beside a page of its class.
+    teacher, teacher_share
+        Folder of a trial whose fold models' probabilities are mixed into the targets with this
+        share; empty: the labels alone.
     augmentation
         Changes of the training pages.
     """
@@ -75,6 +84,10 @@ class FitOptions:
     validation_share: float = 0.0
     patience: int = 20
     averaging: float = 0.7
+    mixup: float = 0.0
+    recordings_weight: float = 0.5
+    teacher: str = ""
+    teacher_share: float = 0.5
     augmentation: SignalAugmentation = field(default_factory=SignalAugmentation)
 
 
@@ -104,6 +117,8 @@ class FitJob:
         Terminal line of the bar.
     stop_after
         Epochs after which to stop whatever comes; 0: let the options decide.
+    recordings
+        recordings.npz fitted beside the training part (`train.recordings`); None: pages alone.
     """
 
     name: str
@@ -118,6 +133,7 @@ class FitJob:
     work: Path
     line: int = 0
     stop_after: int = 0
+    recordings: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -195,6 +211,7 @@ def _fingerprint(job: FitJob) -> str:
         list(job.train),
         list(job.test),
         job.stop_after,
+        read_key(job.recordings) if job.recordings is not None else "",
     ]
     return json.dumps(parts, sort_keys=True)
 
@@ -210,6 +227,21 @@ def class_weights(labels: np.ndarray, balance: float) -> np.ndarray:
     weights = np.zeros(len(LABELS))
     weights[counts > 0] = (len(labels) / (np.sum(counts > 0) * counts[counts > 0])) ** balance
     return weights / np.mean(weights[labels])
+
+
+def mixed(
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray, alpha: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mix pages [n, H, W, 1], targets [n, k] and weights [n] with those of a shuffled batch."""
+    share = rng.beta(alpha, alpha, len(x)).astype(np.float32)
+    share = np.maximum(share, 1 - share)
+    other = rng.permutation(len(x))
+    s = share[:, None, None, None]
+    return (
+        s * x + (1 - s) * x[other],
+        share[:, None] * y + (1 - share[:, None]) * y[other],
+        share * weight + (1 - share) * weight[other],
+    )
 
 
 class _Fit:
@@ -243,6 +275,7 @@ class _Fit:
         )
         self.learner.optimizer.build(self.learner.trainable_variables)
         self.weights = class_weights(self.labels[self.train], self.options.balance)
+        self._set_examples()
         self.mean = [w.copy() for w in self.model.get_weights()]
         self.best = self.mean
         self.best_loss, self.best_epoch, self.epoch = np.inf, 0, 0
@@ -300,19 +333,44 @@ class _Fit:
             row.update(self._validate())
         self.history.append(row)
 
+    def _set_examples(self) -> None:
+        """Set signals [n, 12, m], targets [n, 5] and weights [n] of what a pass goes over."""
+        labels = self.labels[self.train]
+        self.examples = self.signals[self.train]
+        self.targets = np.eye(len(LABELS), dtype=np.float32)[labels]
+        self.example_weights = self.weights[labels]
+        if self.options.teacher:
+            fold = Path(self.options.teacher) / self.job.work.name / "result.npz"
+            with np.load(fold, allow_pickle=False) as stored:
+                logits = stored["logits"][self.train].astype(np.float64)
+            taught = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
+            share = self.options.teacher_share
+            self.targets = ((1 - share) * self.targets + share * taught).astype(np.float32)
+        if self.job.recordings is not None:
+            self._add_recordings(self.job.recordings)
+
+    def _add_recordings(self, file: Path) -> None:
+        with np.load(file, allow_pickle=False) as stored:
+            signals, labels = stored["signals"], stored["labels"]
+        eye = np.eye(len(LABELS), dtype=np.float32)
+        weights = self.options.recordings_weight * self.weights[labels]
+        self.examples = np.concatenate([self.examples, signals])
+        self.targets = np.concatenate([self.targets, eye[labels]])
+        self.example_weights = np.concatenate([self.example_weights, weights])
+
     def _steps(self, rng: np.random.Generator) -> tuple[float, float]:
         """Go once over the training part; return its mean loss and accuracy."""
-        order = rng.permutation(len(self.train))
-        eye = np.eye(len(LABELS), dtype=np.float32)
+        order = rng.permutation(len(self.examples))
         total = np.zeros(2)
         for start in range(0, len(order), self.options.batch):
             chosen = order[start : start + self.options.batch]
-            signals = self.signals[self.train[chosen]]
-            varied = vary(signals, self.preprocess, self.options.augmentation, rng)
-            x = draw(varied, self.preprocess)
-            y = self.labels[self.train[chosen]]
+            varied = vary(self.examples[chosen], self.preprocess, self.options.augmentation, rng)
+            x, y = draw(varied, self.preprocess), self.targets[chosen]
+            weight = self.example_weights[chosen]
+            if self.options.mixup:
+                x, y, weight = mixed(x, y, weight, self.options.mixup, rng)
             self.learner.reset_metrics()
-            logs = self.learner.train_on_batch(x, eye[y], sample_weight=self.weights[y])
+            logs = self.learner.train_on_batch(x, y, sample_weight=weight)
             total += len(chosen) * np.array(logs[:2], dtype=float)
         loss, accuracy = total / len(order)
         return float(loss), float(accuracy)

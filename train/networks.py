@@ -174,6 +174,7 @@ def fold_jobs(
             seed=config.seed,
             work=folder.model(name) / "work" / f"fold-{k}",
             line=k % config.processes,
+            recordings=folder.recordings if config.signals else None,
         )
         for k in range(config.folds)
     ]

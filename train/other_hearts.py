@@ -14,6 +14,7 @@ from runtime.preprocess import Preprocess
 from train.draw import STYLES, Recording, RecordingFolder, draw_page, encode_page
 from train.evaluate import Judged, thresholds_of
 from train.progress import bar
+from train.recordings import for_training
 from train.run_folder import read_run
 from train.tensors import LEVELS
 
@@ -27,7 +28,9 @@ def other_styles() -> list[str]:
 
 
 def judge_drawn(signals: Path, model: str, name: str, is_run: bool, seed: int) -> Judged:
-    """Draw every recording of a known class once, in a style not trained on, and judge the pages.
+    """Draw recordings of a known class once each, in a style not trained on, and judge the pages.
+
+    Only the half of the patients that `train.recordings` never gives to a fit.
 
     Parameters
     ----------
@@ -38,7 +41,9 @@ def judge_drawn(signals: Path, model: str, name: str, is_run: bool, seed: int) -
     seed
         Of styles, layouts and pages.
     """
-    recordings = [r for r in RecordingFolder(signals) if r.label is not None]
+    recordings = [
+        r for r in RecordingFolder(signals) if r.label is not None and not for_training(r)
+    ]
     pages = [
         draw(recording, seed * 100_003 + i)
         for i, recording in enumerate(bar(recordings, "drawing pages", len(recordings)))

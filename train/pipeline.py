@@ -18,6 +18,7 @@ from train.config import NETWORKS, Selection, TrainConfig
 from train.dataset import Dataset, load
 from train.networks import NetworkResult, TrainingData, train_network
 from train.progress import bar, say
+from train.recordings import read_key, write_recordings
 from train.run_folder import (
     SCHEMA,
     Predictions,
@@ -69,9 +70,15 @@ def train(data: Path, out: Path, config: TrainConfig) -> RunFolder:
         folds,
         pages.values,
     )
+    if config.signals:
+        count = write_recordings(Path(config.signals), preprocess, folder.recordings)
+        say(f"{count} recordings of other hospitals beside the pages")
     models, metrics = _all_models(training, dataset, folder, config)
     write_json(folder.metrics, {"schema": "ecg-edge/metrics/1", **metrics})
-    write_json(folder.run_json, _run_json(dataset, preprocess, config, models))
+    run_json = _run_json(dataset, preprocess, config, models)
+    if config.signals:
+        run_json["recordings"] = {"n": count, "sha256": read_key(folder.recordings)}
+    write_json(folder.run_json, run_json)
     from train.report import write_report
 
     write_report(folder, dataset, pages, training)

@@ -6,15 +6,18 @@ on both sides of the split. Its only use is to stand beside published figures.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 
 from runtime.labels import LABELS
 from train.baselines import TUTORIAL, probabilities
 from train.calibrate import cross_fitted, log_probabilities
 from train.dataset import load
+from train.imagenet import imagenet_features, imagenet_machine
 from train.progress import bar
 from train.scores import score
 from train.split import image_folds
@@ -23,7 +26,13 @@ from train.whole_page import read_whole_pages
 FOLDS = 5
 
 
-def published(data: Path, seed: int) -> dict[str, Any]:
+MODEL = "efficientnet-lite0-frozen-svm"
+
+IMAGENET = "imagenet"
+"""``--name`` that judges `train.imagenet` in the tutorials' models' place."""
+
+
+def published(data: Path, seed: int, name: str = "") -> dict[str, Any]:
     """Cross-validate the tutorials' models on whole pages by image.
 
     Parameters
@@ -32,6 +41,8 @@ def published(data: Path, seed: int) -> dict[str, Any]:
         Data folder.
     seed
         Of splits, models and bootstrap.
+    name
+        `IMAGENET`, or anything else for the tutorials' models.
 
     Returns
     -------
@@ -40,17 +51,23 @@ def published(data: Path, seed: int) -> dict[str, Any]:
     """
     dataset = load(data, lambda items: bar(items, "checking files"))
     paths = [dataset.root / sample.path for sample in dataset.samples]
-    pixels = read_whole_pages(bar(paths, "reading whole pages", len(paths)))
-    pixels = pixels.reshape(len(pixels), -1)
+    if name == IMAGENET:
+        found = bar(imagenet_features(paths), "reading whole pages", len(paths))
+        pixels = np.stack(list(found))
+        makers: dict[str, Callable[[int], Pipeline]] = {MODEL: imagenet_machine}
+    else:
+        pixels = read_whole_pages(bar(paths, "reading whole pages", len(paths)))
+        pixels = pixels.reshape(len(pixels), -1)
+        makers = {baseline.name: baseline.make for baseline in TUTORIAL.values()}
     labels, groups = dataset.labels, np.array(dataset.groups)
     folds = image_folds(labels, FOLDS, seed)
     models = {}
-    for baseline in bar(TUTORIAL.values(), "fitting", len(TUTORIAL)):
+    for model, make in bar(makers.items(), "fitting", len(makers)):
         p = np.zeros((len(labels), len(LABELS)))
         for k in range(FOLDS):
             part = folds != k
-            fitted = baseline.make(seed).fit(pixels[part], labels[part])
+            fitted = make(seed).fit(pixels[part], labels[part])
             p[~part] = probabilities(fitted, pixels[~part])
         p = cross_fitted(log_probabilities(p), labels, folds)
-        models[baseline.name] = score(labels, p, groups, seed).to_json()
+        models[model] = score(labels, p, groups, seed).to_json()
     return {"n": len(labels), "source": "models fitted here", "models": models}

@@ -62,6 +62,11 @@ class RunFolder:
         return self.root / "tensors.npz"
 
     @property
+    def recordings(self) -> Path:
+        """Canonical signals of other hospitals' recordings, where some were fitted beside."""
+        return self.root / "recordings.npz"
+
+    @property
     def metrics(self) -> Path:
         """All scores with their intervals."""
         return self.root / "metrics.json"

@@ -19,8 +19,8 @@ import numpy as np
 from runtime.errors import PageError
 from runtime.labels import LEADS
 from runtime.page import open_document
-from runtime.panel import Panel, find_panel
-from runtime.preprocess import CANONICAL, SUBSAMPLES, Preprocess
+from runtime.panel import find_panel
+from runtime.preprocess import SUBSAMPLES, Preprocess
 from train.dataset import Dataset
 from train.progress import bar
 
@@ -68,21 +68,9 @@ def read_page(path: Path, preprocess: Preprocess) -> tuple[np.ndarray, np.ndarra
     except PageError:
         nothing = np.full((len(LEADS), _samples(preprocess)), np.nan, np.float32)
         return np.zeros(preprocess.shape[:2], np.uint8), nothing, "error"
-    signals = canonical_signals(panel, preprocess)
+    signals = preprocess.signals(panel.leads)
     tensor = preprocess.tensor(panel)
     return np.rint(tensor[..., 0] * LEVELS).astype(np.uint8), signals, panel.layout
-
-
-def canonical_signals(panel: Panel, preprocess: Preprocess) -> np.ndarray:
-    """Return what a panel's tensor is drawn from, float32 [12, m] mV, row by row of CANONICAL."""
-    by_name = {lead.name: lead for lead in panel.leads}
-    return np.stack(
-        [
-            preprocess._signal(by_name.get(name), column * preprocess.column_seconds)
-            for names in CANONICAL
-            for column, name in enumerate(names)
-        ]
-    )
 
 
 def _samples(preprocess: Preprocess) -> int:

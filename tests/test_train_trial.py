@@ -1,0 +1,95 @@
+"""Trying recipes: the same pages, the same folds, and recordings no fit may see left alone."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime.errors import UsageError
+from runtime.labels import LABELS
+from runtime.preprocess import SUBSAMPLES, Preprocess
+from train.config import TrainConfig, with_settings
+from train.draw import Recording, heart_of_class, synthesise
+from train.fit import mixed
+from train.recordings import for_training, read_key, recording_signals, write_recordings
+from train.run_folder import Predictions, write_oof
+from train.trial import average, table_row
+
+
+def oof(folder: Path, paths: tuple[str, ...], p: list[list[float]]) -> Path:
+    labels = np.arange(len(paths)) % len(LABELS)
+    write_oof(folder / "oof.csv", Predictions(paths, labels, labels % 2, np.array(p)))
+    return folder
+
+
+def test_average_is_the_mean_of_the_logs_on_the_common_pages(tmp_path: Path) -> None:
+    a = oof(tmp_path / "a", ("x", "y"), [[0.6, 0.1, 0.1, 0.1, 0.1], [0.1, 0.6, 0.1, 0.1, 0.1]])
+    b = oof(tmp_path / "b", ("x",), [[0.1, 0.6, 0.1, 0.1, 0.1]])
+    found = average([a, b])
+    assert found.paths == ("x",)
+    assert found.probabilities[0, 0] == pytest.approx(found.probabilities[0, 1])
+    assert found.probabilities.sum() == pytest.approx(1.0)
+
+
+def test_row_names_the_folds_and_counts_what_is_right() -> None:
+    p = np.eye(5) * 0.6 + 0.08
+    p[4] = p[0]
+    found = Predictions(tuple("abcde"), np.arange(5), np.array([0, 0, 0, 3, 3]), p)
+    row = table_row("tried", found)
+    assert row.startswith("| tried | 0,3 | 0.800 | 0.800 | 1.00 1.00 1.00 1.00 .00 |")
+
+
+def test_settings_of_the_command_line_nest_as_in_a_file() -> None:
+    config = with_settings(TrainConfig(), "fit.mixup = 0.3\nsignals = 'S'", "--set")
+    assert (config.fit.mixup, config.signals) == (0.3, "S")
+    with pytest.raises(UsageError, match="--set: unknown setting 'mixup'"):
+        with_settings(TrainConfig(), "mixup = 0.3", "--set")
+
+
+def test_mixing_keeps_the_larger_share_and_whole_targets() -> None:
+    rng = np.random.default_rng(0)
+    x = np.arange(8, dtype=np.float32).reshape(8, 1, 1, 1)
+    y = np.eye(8, dtype=np.float32)
+    mixed_x, mixed_y, weight = mixed(x, y, np.ones(8), 0.4, rng)
+    assert np.allclose(mixed_y.sum(axis=1), 1.0)
+    assert (mixed_y.argmax(axis=1) == np.arange(8)).all()
+    assert np.allclose(mixed_x[:, 0, 0, 0], mixed_y @ np.arange(8), atol=1e-5)
+    assert np.allclose(weight, 1.0)
+
+
+def recordings(folder: Path, patients: int) -> Path:
+    """Write a folder of synthetic recordings, one a patient, the last of no class of ours."""
+    values = [synthesise(heart_of_class("normal", i), i).values for i in range(patients)]
+    np.savez(folder / "signals.npz", signals=np.rint(np.stack(values) * 1000).astype(np.int16))
+    with (folder / "manifest.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["row", "source", "record", "patient", "class", "detail", "n_valid"])
+        for i in range(patients):
+            label = "normal" if i < patients - 1 else ""
+            writer.writerow([i, "s", f"r{i}", f"p{i}", label, "", 5000])
+    return folder
+
+
+def test_only_the_training_half_of_the_patients_is_written(tmp_path: Path) -> None:
+    folder, file = recordings(tmp_path, 9), tmp_path / "recordings.npz"
+    count = write_recordings(folder, Preprocess(), file)
+    with np.load(file) as stored:
+        assert stored["signals"].shape == (count, 12, 128 * SUBSAMPLES + 1)
+        assert (stored["labels"] == 0).all()
+    blank = np.zeros((12, 10), np.float32)
+    fit = [for_training(Recording(blank, "s", findings={"patient": f"p{i}"})) for i in range(8)]
+    assert 0 < count == sum(fit) < 8
+    before = read_key(file)
+    write_recordings(folder, Preprocess(), file)
+    assert read_key(file) == before
+
+
+def test_a_recording_lies_in_the_tensor_as_a_page_of_four_columns_would() -> None:
+    recording = synthesise(heart_of_class("normal", 3), 3)
+    found = recording_signals(recording, Preprocess())
+    assert np.isfinite(found).all()
+    v1 = recording.lead("V1")[2500:3700]  # the third column begins after 5 s
+    assert found[2].max() == pytest.approx(v1.max(), abs=0.15)

@@ -32,9 +32,9 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
     from runtime.bundle import load_bundle
     from runtime.inputs import Input
 
-    pages = [Path(page).read_bytes() for page in spec["pages"]]
     count = spec["count"]
-    inputs = (Input(f"page-{i}", data) for i, data in enumerate(islice(cycle(pages), count)))
+    # Files, as a folder's are: bytes would be copied to the workers through a pipe.
+    inputs = (Input(page) for page in islice(cycle(spec["pages"]), count))
     answers = _answers(load_bundle(spec["bundle"]), spec, inputs)
     marks: list[tuple[int, float, float]] = []
     step = max(1, count // _SAMPLES)

@@ -131,8 +131,10 @@ def _common(light: NDArray[np.uint8], paper: NDArray[np.bool_], axis: int) -> ND
     kind = np.uint16 if light.shape[axis] < 256 * PARTS else np.uint32
     dark = np.add.reduceat(light, edges, axis=axis, dtype=kind)
     bare = np.add.reduceat(paper, edges, axis=axis, dtype=kind)
-    means = np.partition(dark / np.maximum(bare, 1), PARTS // 2 - 1, axis=axis)
-    return np.asarray(means.take(PARTS // 2 - 1, axis=axis))
+    # Sorted line by line where a line's parts lie together: several times faster than across.
+    means = np.ascontiguousarray(np.moveaxis(dark / np.maximum(bare, 1), axis, -1))
+    means.sort(axis=-1)
+    return np.asarray(means[:, PARTS // 2 - 1])
 
 
 def _reach(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final
@@ -31,6 +31,26 @@ INTENDED_USE: Final = (
 )
 
 
+class _Help(argparse.HelpFormatter):
+    """Help as wide as the terminal; asking `shutil`, as argparse does, would load compressors."""
+
+    def __init__(self, prog: str, **settings: Any) -> None:
+        if settings.get("width") is None:
+            settings["width"] = _columns() - 2
+        super().__init__(prog, **settings)
+
+
+def _columns() -> int:
+    """Return the width of the terminal; ``COLUMNS`` overrides it, 80 where there is none."""
+    stated = os.environ.get("COLUMNS", "")
+    if stated.isdigit() and int(stated) > 0:
+        return int(stated)
+    try:
+        return os.get_terminal_size().columns or 80
+    except OSError:
+        return 80
+
+
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """Return the parser.
 
@@ -44,11 +64,20 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
         prog="python -m runtime",
         description="Reads pictures of 12-lead ECGs.",
         epilog=INTENDED_USE,
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"ecg-edge {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", prog=parser.prog
+    )
     for name, summary in COMMANDS.items():
-        child = commands.add_parser(name, help=summary, description=summary, epilog=INTENDED_USE)
+        child = commands.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=INTENDED_USE,
+            formatter_class=_Help,
+        )
         child.add_argument("--version", action="version", version=f"ecg-edge {__version__}")
         if chosen in (None, name):
             _module(name).add_arguments(child)
@@ -123,6 +152,8 @@ def run_command(command: Callable[[], int], verbose: bool) -> int:
         return int(ExitCode.OUTPUT)
     except Exception as fault:
         if verbose:
+            import traceback
+
             traceback.print_exc()
         print(
             f"ecg-edge: internal error ({type(fault).__name__}: {fault}); "

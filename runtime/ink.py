@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image, ImageChops
 
 from runtime.quantile import median
 
@@ -136,6 +136,8 @@ def _uneven_darkness(
     picture: Image.Image, small: Image.Image, paper: Image.Image
 ) -> NDArray[np.uint8]:
     """Divide by the local paper, and leave out what is dark over a large area."""
+    from PIL import ImageFilter  # most pages are even and need none
+
     smooth = paper.filter(ImageFilter.BoxBlur(2))
     share = np.asarray(small, dtype=np.float32) / np.maximum(np.asarray(smooth), 1)
     beside = _near_large(share < SOLID_SHARE)
@@ -254,7 +256,9 @@ def runs_of(mask: NDArray[np.bool_]) -> Runs:
     """
     height, width = mask.shape
     pitch = height + 1
-    row, column = np.divmod(np.flatnonzero(mask[1:] != mask[:-1]), width)
+    change = np.flatnonzero(mask[1:] != mask[:-1])
+    row = change // width  # floor_divide is vectorised, divmod is not
+    column = change - row * width
     keys = np.concatenate(
         [
             np.flatnonzero(mask[0]) * pitch,
@@ -263,6 +267,6 @@ def runs_of(mask: NDArray[np.bool_]) -> Runs:
         ]
     )
     keys.sort()
-    x, top = np.divmod(keys[0::2], pitch)
-    bottom = keys[1::2] - x * pitch
+    x = keys[0::2] // pitch
+    top, bottom = keys[0::2] - x * pitch, keys[1::2] - x * pitch
     return Runs(x.astype(np.int32), top.astype(np.int32), bottom.astype(np.int32), (width, height))

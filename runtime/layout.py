@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.quantile import quantile
+from runtime.quantile import median, medians, quantile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -185,7 +185,7 @@ def _has_beats(rows: NDArray[np.float64], arrangement: Arrangement) -> bool:
         known = row[np.isfinite(row)]
         spreads.append(quantile(known, 0.98) - quantile(known, 0.02) if known.size else 0.0)
     leads = len(arrangement.leads)
-    return min(spreads[leads:]) >= IDLE * float(np.median(spreads[:leads]))
+    return min(spreads[leads:]) >= IDLE * median(np.array(spreads[:leads]))
 
 
 def disagreement(rows: NDArray[np.float64], arrangement: Arrangement) -> float:
@@ -222,7 +222,7 @@ def disagreement(rows: NDArray[np.float64], arrangement: Arrangement) -> float:
         if known.sum() < 0.4 * terms.shape[1] or known.sum() < 8:
             continue
         terms = terms[:, known]
-        terms = terms - np.median(terms, axis=1, keepdims=True)
+        terms = terms - medians(terms)
         energy = float(np.square(terms).sum())
         if energy > 0:
             values.append(float(np.square(terms.sum(axis=0)).sum()) / energy)

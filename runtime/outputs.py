@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -161,6 +160,8 @@ def atomic_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
     OutputError
         If the folder does not exist, is not writable, or the disk is full.
     """
+    import tempfile  # with random, shutil and its compressors: 4 ms that few answers need
+
     target = Path(path)
     try:
         descriptor, temporary = tempfile.mkstemp(

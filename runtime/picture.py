@@ -211,6 +211,8 @@ class PictureDocument:
         orientation = self._orientation(image)
         factor = working_factor(*size)
         grey = orient(self._decode(image, factor, "L"), orientation)
+        if self._kind is not _TIFF:
+            self._image = None  # decoded once only; its pixels need not outlive the page's own
         # Pillow turns a TIFF page upright when it is opened or, older versions, when it is decoded.
         size = image.size if self._kind is _TIFF else upright_size(size, orientation)
         return finish_page(

@@ -14,6 +14,7 @@ import numpy as np
 from runtime.errors import BundleError
 from runtime.labels import LEADS
 from runtime.plausibility import Plausibility, margin_mm, measure_leads, sharpness
+from runtime.quantile import grey_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,7 +123,7 @@ def check_page(page: Page, limits: QualityLimits) -> tuple[str, ...]:
     if long > limits.max_aspect * short:
         return (f"the picture is a narrow strip ({width} x {height} pixels): give the whole page",)
     sample = page.grey[::4, ::4]
-    dark, bright = np.percentile(sample, (0.5, 90))
+    dark, bright = grey_quantile(sample, 0.005, 0.9)
     if bright - dark < limits.min_contrast:
         return ("the page is blank or too pale to read: scan it again with more contrast",)
     return ()

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["median", "quantile"]
+__all__ = ["grey_quantile", "median", "medians", "quantile"]
 
 
 def quantile(values: NDArray[Any], share: float) -> float:
@@ -27,6 +27,37 @@ def quantile(values: NDArray[Any], share: float) -> float:
     low = float(ordered[below])
     high = float(ordered[min(below + 1, ordered.size - 1)])
     return low + (high - low) * (place - below)
+
+
+def grey_quantile(levels: NDArray[np.uint8], *shares: float) -> list[float]:
+    """Return quantiles of many grey levels, by linear interpolation, from their histogram.
+
+    Parameters
+    ----------
+    levels : ndarray of uint8, any shape, not empty
+    shares : float
+        0 to 1.
+    """
+    below = np.cumsum(np.bincount(levels.ravel(), minlength=256))
+    found = []
+    for share in shares:
+        place = share * (levels.size - 1)
+        first = int(place)
+        pair = np.searchsorted(below, (first, min(first + 1, levels.size - 1)), side="right")
+        found.append(float(pair[0] + (pair[1] - pair[0]) * (place - first)))
+    return found
+
+
+def medians(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the median of each row, shape (rows, 1); no NaN.
+
+    ``np.median`` would load numpy.ma, 6 ms of a cold start.
+    """
+    ordered = np.sort(values, axis=1)
+    middle = ordered.shape[1] // 2
+    if ordered.shape[1] % 2:
+        return ordered[:, middle : middle + 1]
+    return (ordered[:, middle - 1 : middle] + ordered[:, middle : middle + 1]) / 2
 
 
 def median(values: NDArray[Any]) -> float:

@@ -11,7 +11,9 @@ from runtime.area import Area, panel_area
 from runtime.grid import grid_scale
 from runtime.ink import ink_of, ink_threshold
 from runtime.layout import ARRANGEMENTS, choose_layout
+from runtime.quantile import median, medians
 from runtime.rows import find_rows, long_strokes, refine_rows, without_rules
+from runtime.strokes import strokes_of
 from runtime.trace import LeadTrace, follow_rows, lead_of_row, separator_columns, thin_line
 
 if TYPE_CHECKING:
@@ -81,10 +83,10 @@ class Reading:
         """Whether the baselines are level, or slope each its own way as wandering traces do."""
         left, right = int(self.rows.left), max(int(self.rows.right), int(self.rows.left) + 3)
         third = (right - left) // 3
-        first = np.median(self.rows.baselines[:, left : left + third], axis=1)
-        last = np.median(self.rows.baselines[:, right - third : right], axis=1)
+        first = medians(self.rows.baselines[:, left : left + third])
+        last = medians(self.rows.baselines[:, right - third : right])
         slopes = (last - first) / max(right - left - third, 1)
-        usual = float(np.median(slopes))
+        usual = median(slopes)
         together = float(np.abs(slopes - usual).max()) < TOGETHER * abs(usual)
         return abs(usual) < LEVEL_SLOPE or not together
 
@@ -111,8 +113,9 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
     threshold = ink_threshold(darkness)
     mask, everything = ink_of(darkness, threshold)
     whole = without_rules(everything)
+    strokes = strokes_of(whole)
     guess = darkness.shape[1] / PAGE_MM
-    long = long_strokes(whole, guess)
+    long = long_strokes(strokes, guess)
     rows = find_rows(long, guess)
     if rows is None:
         return None
@@ -122,9 +125,12 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
     own_threshold = ink_threshold(part) if part.size else threshold
     if own_threshold != threshold:
         mask, whole = ink_of(darkness, own_threshold)
-    runs = whole.within(area.left, area.top, area.right, area.bottom)
+        strokes = strokes_of(whole.within(area.left, area.top, area.right, area.bottom))
+    else:
+        strokes = strokes.within(area.left, area.top, area.right, area.bottom)
+    runs = strokes.runs
     guess = (rows.right - rows.left) / (ROW_SECONDS * PAPER_SPEED)
-    rows = refine_rows(runs, long_strokes(runs, guess), rows.levels, guess)
+    rows = refine_rows(runs, long_strokes(strokes, guess), rows.levels, guess)
     assumed = (rows.right - rows.left) / (ROW_SECONDS * PAPER_SPEED)
     levels = rows.levels
     inside = np.s_[int(levels[0]) : int(levels[-1]) + 1, int(rows.left) : int(rows.right)]
@@ -134,7 +140,11 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
     if measured is not None:
         rows = _timed(rows, across)
     borders, lines = _borders(darkness, runs, rows, across)
-    traces = follow_rows(darkness, runs.where(~np.isin(runs.x, lines)), rows.baselines, px_per_mm)
+    beside = np.ones(runs.size[0], dtype=bool)
+    beside[lines] = False
+    keep = beside[runs.x]
+    touching = strokes.pairs_where(keep)
+    traces = follow_rows(darkness, runs.where(keep), rows.baselines, px_per_mm, touching)
     for edge in (traces.top, traces.bottom):  # a pulse beside the traces is none of theirs
         edge[:, : int(rows.left)] = np.nan
         edge[:, int(rows.right) :] = np.nan
@@ -212,7 +222,7 @@ def _borders(
         For each number of columns whose lines were all found: the borders, first and last
         included, px.
     lines : ndarray of int64
-        Picture columns that the lines cover.
+        Picture columns that the lines cover; some may stand there twice.
     """
     count = len(rows.levels)
     found: dict[int, list[float]] = {}
@@ -237,4 +247,4 @@ def _borders(
                 pitch = (places[-1] - places[0]) / (columns - 2)
                 left, right = places[0] - pitch, min(places[-1] + pitch, rows.right)
             found[columns] = [left, *places, right]
-    return found, np.unique(np.concatenate(covered))
+    return found, np.concatenate(covered)

@@ -10,7 +10,7 @@ import numpy as np
 from runtime.ink import Runs
 from runtime.pulse import Pulse, find_pulses
 from runtime.quantile import median
-from runtime.strokes import neighbours, stroke_labels
+from runtime.strokes import Strokes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -135,26 +135,23 @@ def refine_rows(runs: Runs, long: Runs, levels: NDArray[np.float64], mm: float) 
     return Rows(baselines, levels, left, right, pulses)
 
 
-def long_strokes(runs: Runs, mm: float, labels: NDArray[np.int64] | None = None) -> Runs:
+def long_strokes(strokes: Strokes, mm: float) -> Runs:
     """Keep the ink of strokes as wide as a trace; letters, pulses and flat rules go.
 
     Parameters
     ----------
-    runs : Runs
+    strokes : Strokes
     mm : float
         Working px per mm.
-    labels : ndarray of int64, shape (n,), optional
-        The runs' strokes, where they are known.
 
     Returns
     -------
     Runs
     """
+    runs, labels = strokes.runs, strokes.labels
     count = len(runs.x)
     if count == 0:
         return runs
-    if labels is None:
-        labels = stroke_labels(count, *neighbours(runs, 1))
     # Runs are sorted by column, and a stroke's label is its first run: so x[label] is its left end,
     # and the last one written below its right end.
     right = np.zeros(count, dtype=np.int32)
@@ -198,19 +195,20 @@ def _is_rule(runs: Runs, place: float, mm: float) -> bool:
 
     A few letters may touch it and a few waves cross it; a trace leaves its baseline with each beat.
     """
-    middle = (runs.top + runs.bottom) / 2
-    close = np.abs(middle - place) < 3 * mm
-    if not close.any():
+    extent = int(runs.x[-1]) - int(runs.x[0]) + 1  # sorted by column
+    twice = runs.top + runs.bottom
+    close = twice[np.abs(twice - 2 * place) < 6 * mm]
+    if close.size == 0:
         return False
-    level = median(middle[close])
+    level = median(close) / 2
     band = max(1.5, RULE_MM * mm)
+    within = (runs.top >= level - band) & (runs.bottom <= level + band)
+    if np.count_nonzero(within) <= RULE_COVER * extent:
+        return False  # cheaper than to count columns, and true of nearly every trace
     reach = (runs.top < level + 4 * mm) & (runs.bottom > level - 4 * mm)
-    x, top, bottom = runs.x[reach], runs.top[reach], runs.bottom[reach]
-    within = (top >= level - band) & (bottom <= level + band)
     columns = np.zeros((2, runs.size[0]), dtype=bool)
-    columns[0, x[within]] = True
-    columns[1, x[~within]] = True
-    extent = int(runs.x.max()) - int(runs.x.min()) + 1
+    columns[0, runs.x[within]] = True
+    columns[1, runs.x[reach & ~within]] = True
     return bool(columns[0].sum() > RULE_COVER * extent and columns[1].sum() < RULE_LEAVES * extent)
 
 

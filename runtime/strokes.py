@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,49 @@ if TYPE_CHECKING:
 
     from runtime.ink import Runs
 
-__all__ = ["neighbours", "stroke_labels"]
+__all__ = ["Strokes", "neighbours", "stroke_labels", "strokes_of"]
+
+
+@dataclass(frozen=True)
+class Strokes:
+    """Runs of ink with what touches what, so that parts of them need not be joined again.
+
+    Attributes
+    ----------
+    runs : Runs
+    left, right : ndarray of int64, shape (m,)
+        Pairs that touch, one row of white between them at most; as from :func:`neighbours`.
+    labels : ndarray of int64, shape (n,)
+        As from :func:`stroke_labels`.
+    """
+
+    runs: Runs
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+    def within(self, left: float, top: float, right: float, bottom: float) -> Strokes:
+        """Return the strokes inside a rectangle, cut off at its edges."""
+        runs, high, low = self.runs, round(top), round(bottom)
+        keep = (runs.x >= left) & (runs.x < right) & (runs.top < low) & (runs.bottom > high)
+        cut = keep & ((runs.top < high) | (runs.bottom > low))
+        if cut.any() or (keep[self.left] != keep[self.right]).any():
+            return strokes_of(runs.within(left, top, right, bottom))
+        pairs_left, pairs_right = self.pairs_where(keep)
+        place = np.cumsum(keep) - 1
+        return Strokes(runs.where(keep), pairs_left, pairs_right, place[self.labels[keep]])
+
+    def pairs_where(self, keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the touching pairs among the runs for which `keep` is true, as their indices."""
+        both = keep[self.left] & keep[self.right]
+        place = np.cumsum(keep) - 1
+        return place[self.left[both]], place[self.right[both]]
+
+
+def strokes_of(runs: Runs) -> Strokes:
+    """Join runs into strokes."""
+    left, right = neighbours(runs, 1)
+    return Strokes(runs, left, right, stroke_labels(len(runs.x), left, right))
 
 
 def neighbours(runs: Runs, slack: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -58,6 +101,10 @@ def stroke_labels(
         The smallest index of each run's stroke.
     """
     parent = np.arange(count)
+    # Begin with each run's first neighbour on its left: of repeated places the last one written
+    # stays, so they are written backwards.
+    parent[right[::-1]] = left[::-1]
+    parent = _roots(parent)
     while True:
         a, b = parent[left], parent[right]
         differ = a != b
@@ -65,8 +112,13 @@ def stroke_labels(
             return parent
         left, right, a, b = left[differ], right[differ], a[differ], b[differ]
         np.minimum.at(parent, np.maximum(a, b), np.minimum(a, b))
-        while True:
-            jumped = parent[parent]
-            if np.array_equal(jumped, parent):
-                break
-            parent = jumped
+        parent = _roots(parent)
+
+
+def _roots(parent: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Follow every run's parents up to the last one."""
+    while True:
+        jumped = parent[parent]
+        if (jumped == parent).all():
+            return parent
+        parent = jumped

@@ -116,11 +116,17 @@ def separator_columns(
     near = np.abs(runs.x - border) <= reach
     x, top, bottom = runs.x[near], runs.top[near], runs.bottom[near]
     crosses = (top <= baselines[0, x]) & (bottom >= baselines[-1, x])
-    return np.unique(x[crosses]).astype(np.int64)
+    hit = np.zeros(runs.size[0], dtype=bool)
+    hit[x[crosses]] = True
+    return np.flatnonzero(hit)  # np.unique would load numpy.ma, 6 ms of a cold start
 
 
 def follow_rows(
-    darkness: NDArray[np.uint8], runs: Runs, baselines: NDArray[np.float64], mm: float
+    darkness: NDArray[np.uint8],
+    runs: Runs,
+    baselines: NDArray[np.float64],
+    mm: float,
+    touching: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> RowTraces:
     """Give each row its ink.
 
@@ -138,6 +144,8 @@ def follow_rows(
         Local baseline of each row in each column, working px, from the top down.
     mm : float
         Working px per mm.
+    touching : tuple of ndarray of int64, optional
+        The runs' ``neighbours(runs, 1)``, where they are known.
 
     Returns
     -------
@@ -147,7 +155,8 @@ def follow_rows(
     y = baselines[:, runs.x]
     crossing = (runs.top <= y) & (runs.bottom >= y)
     bridge = crossing.sum(axis=0) >= 2
-    owner, hold = _owners(runs, y, bridge, mm)
+    pairs = neighbours(runs, 1) if touching is None else touching
+    owner, hold = _owners(runs, y, bridge, pairs, mm)
     bridge &= owner < 0
     own = np.flatnonzero(owner >= 0)
     row = owner[own]
@@ -186,7 +195,11 @@ def _edges(
 
 
 def _owners(
-    runs: Runs, y: NDArray[np.float64], bridge: NDArray[np.bool_], mm: float
+    runs: Runs,
+    y: NDArray[np.float64],
+    bridge: NDArray[np.bool_],
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
+    mm: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the row that each run belongs to, and how firmly.
 
@@ -199,7 +212,7 @@ def _owners(
         touches it gives way to a longer stroke.
     """
     count, total = y.shape
-    left, right = neighbours(runs, 1)
+    left, right = pairs
     waves = _waves(runs, y, left, right, mm)
     set_apart = bridge | (waves >= 0)
     free = ~(set_apart[left] | set_apart[right])

@@ -35,8 +35,12 @@ LEAST_INK = 24
 #: grid (up to 0.3 of it) and the fainter stretches of a thin line (down to 0.45).
 INK_SHARE = 0.38
 #: Paper lighter than this (grey levels) is white: what is printed beside the panel moves its
-#: estimate by a few levels.
+#: estimate by a few levels, so its commonest level is taken instead.
 WHITE = 240
+#: The commonest grey level of white paper is looked for from `MIN_WHITE` (grey levels) on, in every
+#: `USUAL_STEP`-th pixel of every `USUAL_STEP`-th row.
+MIN_WHITE = 232
+USUAL_STEP = 3
 #: A wedge of a scanner's lid beside a slanted sheet: at least this dark (grey levels), over this
 #: share of the picture's side, no deeper than this share of the other; its rim (px) goes too.
 WEDGE_DARKNESS = 20
@@ -109,11 +113,19 @@ def darkness_of(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     low, high = int(levels[int(0.05 * levels.size)]), int(levels[int(0.95 * levels.size)])
     if high - low < EVEN_PAPER:
         ground = levels[levels.size // 2]
-        if ground >= WHITE:
-            return np.invert(np.asarray(picture))
         values = np.asarray(picture)
+        if ground >= WHITE:
+            ground = _usual_level(values)
+            if ground == 255:
+                return np.invert(values)
         return np.subtract(ground, np.minimum(values, ground), dtype=np.uint8)
     return _uneven_darkness(picture, small, paper)
+
+
+def _usual_level(values: NDArray[np.uint8]) -> int:
+    """Return the commonest of the light grey levels: that of bare paper, whatever is printed."""
+    counts = np.bincount(values[::USUAL_STEP, ::USUAL_STEP].ravel(), minlength=256)
+    return MIN_WHITE + int(np.argmax(counts[MIN_WHITE:]))
 
 
 def _lightest(levels: NDArray[np.uint8], reach: int) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ from runtime.page import Page, open_document, page_from_image
 from runtime.panel import LAYOUTS, Panel, find_panel
 from runtime.preprocess import Preprocess
 from train.draw import Heart, Recording, Truth, draw_page, synthesise
+from train.reading.geometry import overlap
 
 
 @cache
@@ -93,6 +94,16 @@ def test_photo_with_perspective_and_shadow_is_read() -> None:
     assert panel.layout == "3x4"
     assert panel.rotation == truth.orientation
     assert panel.px_per_mm == pytest.approx(truth.px_per_mm, rel=0.03)
+
+
+@pytest.mark.parametrize("style", ["plain", "report-plain"])
+@pytest.mark.parametrize("level", [253, 244])
+def test_off_white_paper_is_not_taken_for_a_grid(style: str, level: int) -> None:
+    page, truth = drawn(style, "6x2+1")
+    panel = find_panel(page_from_image(page.convert("L").point(lambda v: v * level // 255)))
+    assert panel.layout == "6x2+1"
+    assert overlap(panel.quad, truth.panel) >= 0.9
+    assert panel.px_per_mm == pytest.approx(truth.px_per_mm, rel=0.01)
 
 
 def test_light_traces_on_a_dark_ground_are_read() -> None:

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 
-# Imports make many objects and no garbage; looking through them again and again delays the first
-# answer. A service that runs for months has the usual thresholds.
-_USUAL = gc.get_threshold()
-gc.set_threshold(20_000, 20, 20)
-
-from runtime.cli import main  # noqa: E402
-
-gc.set_threshold(*_USUAL)
+from runtime.cli import main
 
 __all__ = ["main"]
 

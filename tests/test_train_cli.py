@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.errors import ExitCode
 from train.cli import main
 from train.config import TrainConfig, read_toml
 
@@ -38,6 +39,8 @@ def test_help_and_version_import_nothing_heavy(words: list[str]) -> None:
         (["nowhere", "--out", "RUN", "--config", "none.toml"], 2, "cannot read"),
         (["try", "nowhere"], 2, "needs --out"),
         (["try", "nowhere", "--out", "T"], 2, "holds no run.json"),
+        (["try", "nowhere", "--out", "T", "--architecture", "x"], 2, "'x' is no architecture"),
+        (["try", "nowhere", "--average", "elsewhere"], 2, "elsewhere holds no oof.csv"),
         (["evaluate", "nowhere", "--model", "no-such-bundle"], 4, "no-such-bundle"),
     ],
 )
@@ -68,3 +71,19 @@ def test_toml_settings_nest_and_unknown_ones_are_refused(tmp_path: Path) -> None
 
     with pytest.raises(UsageError, match="unknown setting 'epoch'"):
         read_toml(file)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["try", "nowhere", "--out", "T", "--folds", "a"], "argument --folds"),
+        (["explained", "ecg-tiny", "--count", "0"], "less than 1"),
+    ],
+)
+def test_words_that_are_no_numbers_are_usage_errors(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == ExitCode.USAGE
+    assert said in capsys.readouterr().err

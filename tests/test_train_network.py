@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -65,22 +66,61 @@ def small_job(work: Path, tensors: Path, n: int) -> Any:
     )
 
 
-def straight_interrupted_resumed(folder: Path) -> list[Any]:
-    """Fit once straight through, once with an interruption after two epochs (in a child)."""
+def write_tensors(file: Path) -> None:
+    """Write 30 small pages of noise."""
     from runtime.preprocess import SUBSAMPLES, Preprocess
-    from train import fit
     from train.augment import draw
 
     small = Preprocess(cell_height=16, cell_width=16)
     rng = np.random.default_rng(0)
     signals = rng.normal(0, 0.5, (30, 12, 16 * SUBSAMPLES + 1)).astype(np.float32)
     np.savez(
-        folder / "tensors.npz",
+        file,
         values=np.rint(draw(signals, small)[..., 0] * 255).astype(np.uint8),
         signals=signals,
         preprocess=np.array(json.dumps(small.to_manifest())),
         key=np.array("k"),
     )
+
+
+def fitted_beside(folder: Path) -> dict[str, Any]:
+    """Set up a fit with recordings, a teacher and mixing, and run it (in a child process)."""
+    from runtime.errors import UsageError
+    from train import fit
+
+    write_tensors(folder / "tensors.npz")
+    with np.load(folder / "tensors.npz") as stored:
+        signals = stored["signals"][:4] + 1
+    labels = np.array([0, 1, 1, 4])
+    np.savez(folder / "recordings.npz", signals=signals, labels=labels, key=np.array("r"))
+    job = small_job(folder / "a" / "fold-0", folder / "tensors.npz", 30)
+    options = replace(job.options, epochs=1, balance=0.0, recordings_weight=0.25, mixup=0.3)
+    options = replace(options, teacher=str(folder / "teacher"), teacher_share=0.75)
+    job = replace(job, recordings=folder / "recordings.npz", options=options)
+    try:
+        fit.run(job)
+    except UsageError as fault:
+        missing = str(fault)
+    logits = np.zeros((30, 5))
+    logits[:, 2] = 100.0
+    (folder / "teacher" / "fold-0").mkdir(parents=True)
+    np.savez(folder / "teacher" / "fold-0" / "result.npz", logits=logits)
+    state = fit._Fit(job)
+    return {
+        "missing": missing,
+        "labels": state.labels[state.train],
+        "examples": state.examples[-4:] - signals,
+        "targets": state.targets,
+        "weights": state.example_weights,
+        "logits": fit.run(job).logits,
+    }
+
+
+def straight_interrupted_resumed(folder: Path) -> list[Any]:
+    """Fit once straight through, once with an interruption after two epochs (in a child)."""
+    from train import fit
+
+    write_tensors(folder / "tensors.npz")
     straight = fit.run(small_job(folder / "a", folder / "tensors.npz", 30))
     keep = fit._Fit._save_state
 
@@ -115,6 +155,18 @@ def test_evidence_adds_up_and_models_are_small_and_load_again(tmp_path: Path) ->
         assert out["evidence"].shape[2] % 4 == 0
         assert found[f"{name}.keras differs by"] == found[f"{name}.h5 differs by"] == 0.0
     assert found["tiny"]["macs"] < 15e6
+
+
+def test_recordings_and_a_teacher_stand_beside_the_pages(tmp_path: Path) -> None:
+    found = in_processes(fitted_beside, [tmp_path], 1)[0]
+    assert found["missing"].startswith(f"{tmp_path / 'teacher' / 'fold-0' / 'result.npz'} is")
+    assert not found["examples"].any()
+    taught = np.eye(5)[found["labels"]] / 4 + 0.75 * np.eye(5)[2]
+    assert np.allclose(found["targets"][:-4], taught)
+    assert np.array_equal(found["targets"][-4:], np.eye(5)[[0, 1, 1, 4]])
+    assert np.allclose(found["weights"][:-4], 1.0)
+    assert np.allclose(found["weights"][-4:], 0.25)
+    assert np.isfinite(found["logits"]).all()
 
 
 def test_resumed_fit_equals_one_that_was_never_interrupted(tmp_path: Path) -> None:

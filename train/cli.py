@@ -153,7 +153,7 @@ def _add_explained(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     parser = commands.add_parser("explained", help=SUBCOMMANDS["explained"])
     parser.add_argument("model", metavar="BUNDLE", help="folder or name of a bundle")
     parser.add_argument("--data", type=Path, metavar="DATA", help="real pages (none)")
-    parser.add_argument("--count", type=int, default=200, metavar="N", help="pages of a kind (200)")
+    parser.add_argument("--count", type=_count, default=200, metavar="N", help="pages a kind (200)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of pages (1)")
     _add_verbose(parser)
     parser.set_defaults(run=_explained)
@@ -173,7 +173,13 @@ def _add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     trial.add_argument(
         "--architecture", default="", metavar="NAME", help="of train/architecture.py (the model's)"
     )
-    trial.add_argument("--folds", default="0,1", metavar="K,K", help="folds to hold out (0,1)")
+    trial.add_argument(
+        "--folds",
+        type=_folds,
+        default=(0, 1),
+        metavar="K,K",
+        help="folds to hold out (0,1)",
+    )
     trial.add_argument("--out", type=Path, metavar="DIR", help="folder of this trial")
     trial.add_argument("--seed", type=int, default=1, metavar="N", help="of weights and order (1)")
     trial.add_argument(
@@ -199,9 +205,21 @@ def _add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     trial.set_defaults(run=_try)
 
 
+def _folds(text: str) -> tuple[int, ...]:
+    """Read numbers of folds with commas between."""
+    return tuple(int(word) for word in text.split(","))
+
+
+def _count(text: str) -> int:
+    """Read a whole number from 1 on."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return int(text)
+
+
 def _try(options: argparse.Namespace) -> ExitCode:
     from train.config import TrainConfig, check, read_toml, with_settings
-    from train.trial import HEAD, average, fit_trial, table_row
+    from train.trial import HEAD, Trial, average, fit_trial, table_row
 
     if options.average:
         name = " + ".join(folder.name for folder in options.average)
@@ -213,9 +231,10 @@ def _try(options: argparse.Namespace) -> ExitCode:
     config = replace(config, seed=options.seed, processes=options.processes)
     config = replace(config, signals=options.signals or config.signals)
     config = check(with_settings(config, "\n".join(options.set), "--set"))
-    folds = [int(k) for k in options.folds.split(",")]
-    row = fit_trial(options.data, options.name, folds, config, options.out, options.architecture)
-    print(HEAD, row, sep="\n")
+    trial = Trial(
+        options.data, options.name, options.folds, config, options.out, options.architecture
+    )
+    print(HEAD, fit_trial(trial), sep="\n")
     return ExitCode.OK
 
 

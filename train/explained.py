@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from runtime.classifier import Classifier
+from runtime.errors import UsageError
 from runtime.labels import CRITICAL_LABELS
 from runtime.prediction import Prediction
 from runtime.preprocess import CANONICAL, cells_to_page
@@ -129,7 +130,24 @@ def on_hearts(classifier: Classifier, count: int, seed: int) -> list[tuple[Mass,
 
 
 def explained(model: str, data: Path | None, count: int, seed: int) -> str:
-    """Return the figures as Markdown; ``data`` None leaves the real pages out."""
+    """Return the figures as Markdown.
+
+    Parameters
+    ----------
+    model
+        Folder or name of a bundle.
+    data
+        Real pages; None leaves them out.
+    count
+        Pages of a kind.
+    seed
+        Of the choice of pages, the drawn hearts and the bootstrap.
+
+    Raises
+    ------
+    UsageError
+        If the bundle's model has no evidence of its own, or answered none of the pages.
+    """
     classifier = Classifier.from_bundle(model)
     lines = ["| pages | n | figure | value |", "|---|---|---|---|"]
     if data is not None:
@@ -137,12 +155,9 @@ def explained(model: str, data: Path | None, count: int, seed: int) -> str:
         lines += _rows(f"{data.name}", "evidence inside the panel that was found", inside, seed)
     hearts = on_hearts(classifier, count, seed)
     name = f"drawn MI ({STYLE}, {LAYOUT})"
-    inside, altered, chance = (
-        np.array(part)
-        for part in zip(
-            *((m.inside, share, by_chance) for m, share, by_chance in hearts), strict=True
-        )
-    )
+    inside = np.array([where.inside for where, _, _ in hearts])
+    altered = np.array([share for _, share, _ in hearts])
+    chance = np.array([by_chance for _, _, by_chance in hearts])
     lines += _rows(name, "evidence inside the true panel", inside, seed)
     lines += _rows(name, "evidence on the altered leads", altered, seed)
     lines += _rows(name, "the altered leads' share of the twelve (chance)", chance, seed)
@@ -152,6 +167,8 @@ def explained(model: str, data: Path | None, count: int, seed: int) -> str:
 
 def _rows(pages: str, figure: str, values: np.ndarray, seed: int) -> list[str]:
     """Return a table row: the mean with its bootstrap interval over pages."""
+    if not len(values):
+        raise UsageError(f"no evidence on any of the {pages} pages", "name a bundle of a network")
     rng = np.random.default_rng(seed)
     means = values[rng.integers(0, len(values), (1000, len(values)))].mean(axis=1)
     low, high = np.quantile(means, (0.025, 0.975))

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.errors import UsageError
 from runtime.labels import LABELS
 from runtime.preprocess import Preprocess
 from train.architecture import ARCHITECTURES
@@ -340,14 +341,20 @@ class _Fit:
         self.targets = np.eye(len(LABELS), dtype=np.float32)[labels]
         self.example_weights = self.weights[labels]
         if self.options.teacher:
-            fold = Path(self.options.teacher) / self.job.work.name / "result.npz"
-            with np.load(fold, allow_pickle=False) as stored:
-                logits = stored["logits"][self.train].astype(np.float64)
-            taught = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
             share = self.options.teacher_share
-            self.targets = ((1 - share) * self.targets + share * taught).astype(np.float32)
+            self.targets = (1 - share) * self.targets + share * self._taught()
         if self.job.recordings is not None:
             self._add_recordings(self.job.recordings)
+
+    def _taught(self) -> np.ndarray:
+        """Return the teacher's probabilities of the training part, float32 [n, 5]."""
+        fold = Path(self.options.teacher) / self.job.work.name / "result.npz"
+        if not fold.is_file():
+            raise UsageError(f"{fold} is missing", "name a trial's folder as fit.teacher")
+        with np.load(fold, allow_pickle=False) as stored:
+            logits = stored["logits"][self.train].astype(np.float64)
+        taught = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
+        return np.asarray(taught, dtype=np.float32)
 
     def _add_recordings(self, file: Path) -> None:
         with np.load(file, allow_pickle=False) as stored:

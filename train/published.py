@@ -25,8 +25,8 @@ from train.whole_page import read_whole_pages
 
 FOLDS = 5
 
-
 MODEL = "efficientnet-lite0-frozen-svm"
+"""What `train.imagenet` is called in the results."""
 
 IMAGENET = "imagenet"
 """``--name`` that judges `train.imagenet` in the tutorials' models' place."""

@@ -7,7 +7,7 @@ line of docs/experiments.md judges the same pages by the same folds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from runtime.errors import UsageError
 from runtime.labels import LABELS
 from runtime.preprocess import Preprocess
+from train.architecture import ARCHITECTURES
 from train.calibrate import cross_fitted, log_probabilities, softmax
 from train.config import NETWORKS, TrainConfig
 from train.fit import FitJob, FitResult, run
@@ -39,55 +40,13 @@ def run_data(root: Path) -> TrainingData:
     )
 
 
-def trial_jobs(
-    root: Path,
-    name: str,
-    folds: Sequence[int],
-    config: TrainConfig,
-    out: Path,
-    architecture: str = "",
-) -> list[FitJob]:
-    """Return one fit a fold; state and results go below ``out``.
+@dataclass(frozen=True)
+class Trial:
+    """One recipe on some folds.
 
-    Raises
-    ------
-    UsageError
-        If the RUN has no such fold, or ``name`` is no network.
-    """
-    if name not in NETWORKS:
-        raise UsageError(f"{name!r} is no network", f"choose from {', '.join(NETWORKS)}")
-    config = replace(config, folds=int(read_run(root)["folds"]))
-    if not folds or not set(folds) <= set(range(config.folds)):
-        raise UsageError(f"folds {list(folds)}", f"the RUN has folds 0 to {config.folds - 1}")
-    jobs = fold_jobs(name, run_data(root), RunFolder(root), config)
-    if config.signals:
-        out.mkdir(parents=True, exist_ok=True)
-        write_recordings(Path(config.signals), Preprocess(), out / "recordings.npz")
-    return [
-        replace(
-            jobs[k],
-            architecture=architecture or jobs[k].architecture,
-            work=out / f"fold-{k}",
-            line=0,
-            recordings=out / "recordings.npz" if config.signals else None,
-        )
-        for k in folds
-    ]
-
-
-def fit_trial(
-    root: Path,
-    name: str,
-    folds: Sequence[int],
-    config: TrainConfig,
-    out: Path,
-    architecture: str = "",
-) -> str:
-    """Fit a recipe on some folds, write oof.csv (uncalibrated) into ``out``; return its table row.
-
-    Parameters
+    Attributes
     ----------
-    root
+    run
         A finished RUN.
     name
         ``cnn`` or ``cnn-accurate``.
@@ -96,29 +55,91 @@ def fit_trial(
     config
         Settings; ``folds`` is taken from the RUN.
     out
-        Folder of the trial; an interrupted one goes on.
+        Folder of state and results; an interrupted trial goes on.
     architecture
         Another one of `train.architecture.ARCHITECTURES` than the network's own.
     """
-    jobs = trial_jobs(root, name, folds, config, out, architecture)
-    fits: list[FitResult] = in_processes(run, jobs, config.processes)
-    data = run_data(root)
+
+    run: Path
+    name: str
+    folds: Sequence[int]
+    config: TrainConfig
+    out: Path
+    architecture: str = ""
+
+
+def trial_jobs(trial: Trial) -> list[FitJob]:
+    """Return one fit a fold.
+
+    Raises
+    ------
+    UsageError
+        If the RUN has no such fold, or there is no such network, architecture or teacher.
+    """
+    if trial.name not in NETWORKS:
+        raise UsageError(f"{trial.name!r} is no network", f"choose from {', '.join(NETWORKS)}")
+    if trial.architecture and trial.architecture not in ARCHITECTURES:
+        raise UsageError(
+            f"{trial.architecture!r} is no architecture", f"choose from {', '.join(ARCHITECTURES)}"
+        )
+    config = replace(trial.config, folds=int(read_run(trial.run)["folds"]))
+    if not trial.folds or not set(trial.folds) <= set(range(config.folds)):
+        raise UsageError(f"folds {list(trial.folds)}", f"the RUN has 0 to {config.folds - 1}")
+    jobs = fold_jobs(trial.name, run_data(trial.run), RunFolder(trial.run), config)
+    recordings = trial.out / "recordings.npz" if config.signals else None
+    if recordings is not None:
+        trial.out.mkdir(parents=True, exist_ok=True)
+        write_recordings(Path(config.signals), Preprocess(), recordings)
+    return [
+        replace(
+            jobs[k],
+            architecture=trial.architecture or jobs[k].architecture,
+            work=trial.out / f"fold-{k}",
+            line=0,
+            recordings=recordings,
+        )
+        for k in trial.folds
+    ]
+
+
+def fit_trial(trial: Trial) -> str:
+    """Fit a recipe, write oof.csv (uncalibrated) into its folder and return its table row.
+
+    Raises
+    ------
+    UsageError
+        As `trial_jobs`.
+    """
+    jobs = trial_jobs(trial)
+    fits: list[FitResult] = in_processes(run, jobs, trial.config.processes)
+    data = run_data(trial.run)
     logits = np.full((len(data.labels), len(LABELS)), np.nan)
-    for k, fit in zip(folds, fits, strict=True):
+    for k, fit in zip(trial.folds, fits, strict=True):
         logits[data.folds == k] = fit.logits[data.folds == k]
-    kept = np.isin(data.folds, folds)
+    kept = np.isin(data.folds, trial.folds)
     found = Predictions(
         tuple(path for path, keep in zip(data.paths, kept, strict=True) if keep),
         data.labels[kept],
         data.folds[kept],
         softmax(logits[kept]),
     )
-    write_oof(out / "oof.csv", found)
-    return table_row(out.name, found)
+    write_oof(trial.out / "oof.csv", found)
+    return table_row(trial.out.name, found)
 
 
 def average(folders: Sequence[Path]) -> Predictions:
-    """Return the mean of the log probabilities of several models on the pages all of them have."""
+    """Return the mean of the log probabilities of several models on the pages all of them have.
+
+    Raises
+    ------
+    UsageError
+        If a folder holds no oof.csv.
+    """
+    for folder in folders:
+        if not (folder / "oof.csv").is_file():
+            raise UsageError(
+                f"{folder} holds no oof.csv", "name folders of trials or of RUN models"
+            )
     parts = [read_oof(folder / "oof.csv") for folder in folders]
     rows = [
         dict(zip(part.paths, log_probabilities(part.probabilities), strict=True)) for part in parts

@@ -195,9 +195,7 @@ class _Run:
         """Take back what is still out, so that a cluster that lives on is not kept busy."""
         if self._client.status != "running":
             return
-        with suppress(
-            OSError, TimeoutError, CancelledError
-        ):  # the cluster may be going away as well
+        with suppress(OSError, CancelledError):  # the cluster may be going away as well
             self._client.cancel([future for future, _, _ in self._out.values()], force=True)
             self._client.unregister_worker_plugin(f"ecg-edge-{self._model.key}")
 

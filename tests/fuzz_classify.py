@@ -19,6 +19,7 @@ import resource
 import signal
 import struct
 import sys
+import threading
 import time
 import traceback
 import zlib
@@ -259,7 +260,8 @@ def work(progress: mmap.mmap, results: int, seed: int, first: int, last: int) ->
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_MB * 2**20,) * 2)
     _, answer = answerer()
     counts: Counter[str] = Counter()
-    slowest, peak = [0.0, -1, ""], _peak_rss_mb()
+    memory = PeakMemory()
+    slowest, peak = [0.0, -1, ""], memory.mb()
 
     def send(**record: object) -> None:
         os.write(results, (json.dumps(record) + "\n").encode())
@@ -286,7 +288,7 @@ def work(progress: mmap.mmap, results: int, seed: int, first: int, last: int) ->
             slowest = [took, number, name]
         if took > MAX_SECONDS:
             send(found=f"took {took:.1f} s", number=number, file=name)
-        if (now := _peak_rss_mb()) > peak:
+        if (now := memory.mb()) > peak:
             if now > MAX_RSS_MB:
                 send(found=f"memory {now:.0f} MB", number=number, file=name)
             peak = now
@@ -295,10 +297,41 @@ def work(progress: mmap.mmap, results: int, seed: int, first: int, last: int) ->
             counts = Counter()
 
 
-def _peak_rss_mb() -> float:
-    """Return the peak of this process and of the largest PDF worker it started, together."""
-    parts = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return sum(resource.getrusage(part).ru_maxrss for part in parts) / 1024
+class PeakMemory:
+    """Peak memory of this process and of the largest PDF worker it started, together.
+
+    ``RUSAGE_CHILDREN`` will not do: a child's figure there starts at the peak of the process that
+    started it, however small the child is, so that this process would be counted twice. The
+    children's own high-water marks are read every few milliseconds while they live instead.
+    """
+
+    def __init__(self) -> None:
+        self._largest_child_kb = 0
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def mb(self) -> float:
+        """Return the peak so far, in MB."""
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return (own + self._largest_child_kb) / 1024
+
+    def _watch(self) -> None:
+        lists = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+        while True:
+            for child in lists.read_text().split():
+                self._largest_child_kb = max(self._largest_child_kb, _high_water_kb(child))
+            time.sleep(0.005)
+
+
+def _high_water_kb(process: str) -> int:
+    """Return VmHWM of a child; 0 where it is gone or still shares its parent's memory (vfork)."""
+    folder = Path("/proc", process)
+    try:
+        if (folder / "cmdline").read_bytes() == Path("/proc/self/cmdline").read_bytes():
+            return 0
+        lines = (folder / "status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
 
 
 class Run:

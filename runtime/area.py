@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.extent import extent_of_lines
+from runtime.grid import grid_scale
 from runtime.quantile import quantile
 
 if TYPE_CHECKING:
@@ -25,8 +27,10 @@ PULSE_REACH_MM = 16.0
 WAVE_MM = 25.0
 #: Labels of leads stand up to this high (mm) above the baseline of the first row.
 LABEL_MM = 11.0
-#: Runs of ink (as many as this many mm have columns) above or below the traces that make it print.
+#: Columns (mm) with ink above or below the traces that make it print.
 PRINT_MM = 15.0
+#: Bold lines are up to this thick (mm).
+LINE_MM = 0.4
 #: Millimetres between the bold lines of ECG paper.
 BOLD_MM = 5.0
 #: Mean darkness (grey levels) of the faintest grid.
@@ -37,6 +41,10 @@ PARTS = 8
 #: than inside the panel a gap between lines may be before the grid has ended.
 GRID_LEVEL = 0.42
 GAP_SLACK_MM = 0.3
+#: The darkness may go on for `BEFORE_MM` (mm) after the grid's lines have ended, or end `BEHIND_MM`
+#: before them; beyond that the lines are believed.
+BEFORE_MM = 3.0
+BEHIND_MM = 10.0
 #: A gap up to this (mm) is within any grid: fine lines are 1 mm apart, and a trace may lie on one.
 FINE_GAP_MM = 1.2
 
@@ -51,6 +59,11 @@ class Area:
     source : str
         ``"grid"`` or ``"traces"``.
     """
+
+    @property
+    def pixels(self) -> tuple[slice, slice]:
+        """Rows and columns of a picture that lie inside."""
+        return np.s_[int(self.top) : int(self.bottom), int(self.left) : int(self.right)]
 
     left: float
     top: float
@@ -85,12 +98,41 @@ def panel_area(
     tall = _reach(darkness, mask, core, axis=1, mm=mm)
     if tall is None:
         return own
+    part = np.s_[:, max(0, int(core.left)) : int(core.right)]
+    lines = extent_of_lines(darkness[part], mask[part], (core.top, core.bottom), mm)
+    if lines is None and not _has_grid(darkness, mask, core, mm):
+        return own
+    tall = _agreed(tall, lines, mm)
     core = Area(rows.left, tall[0], rows.right, tall[1], "grid")
     wide = _reach(darkness, mask, core, axis=0, mm=mm)
     if wide is None:
         return own
+    part = np.s_[max(0, int(core.top)) : int(core.bottom), :]
+    lines = extent_of_lines(darkness[part].T, mask[part].T, (core.left, core.right), mm)
+    wide = _agreed(wide, lines, mm)
     area = Area(wide[0], tall[0], wide[1], tall[1], "grid")
     return own if _has_print(runs, area, own, rows, mm) else area
+
+
+def _has_grid(
+    darkness: NDArray[np.uint8], mask: NDArray[np.bool_], core: Area, mm: float
+) -> bool:
+    """Tell whether the darkness between the traces repeats as a grid's does, both ways."""
+    part = core.pixels
+    return grid_scale(np.where(mask[part], 0, darkness[part]), mm) is not None
+
+
+def _agreed(
+    dark: tuple[float, float], lines: tuple[float, float] | None, mm: float
+) -> tuple[float, float]:
+    """Return the grid's ends: where darkness ends, unless its lines end well before or behind."""
+    if lines is None:
+        return dark
+    before, after = lines[0] - dark[0], dark[1] - lines[1]  # px by which the lines end further in
+    return (
+        dark[0] if -BEHIND_MM * mm <= before <= BEFORE_MM * mm else lines[0],
+        dark[1] if -BEHIND_MM * mm <= after <= BEFORE_MM * mm else lines[1],
+    )
 
 
 def _has_print(runs: Runs, area: Area, own: Area, rows: Rows, mm: float) -> bool:
@@ -101,7 +143,10 @@ def _has_print(runs: Runs, area: Area, own: Area, rows: Rows, mm: float) -> bool
     above = (middle > area.top + rim) & (middle < ceiling)
     below = (middle > own.bottom + margin) & (middle < area.bottom - rim)
     across = (runs.x > area.left + rim) & (runs.x < area.right - rim)
-    return int(((above | below) & across).sum()) > PRINT_MM * mm
+    # Where bold lines of a dark grid cross there may be ink no thicker than they are.
+    thick = runs.bottom - runs.top > max(1.0, LINE_MM * mm)
+    columns = np.bincount(runs.x[(above | below) & across & thick], minlength=1)
+    return int(np.count_nonzero(columns)) > PRINT_MM * mm
 
 
 def _trace_area(runs: Runs, long: Runs, rows: Rows, mm: float) -> Area:

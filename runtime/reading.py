@@ -10,11 +10,11 @@ import numpy as np
 from runtime.area import Area, panel_area
 from runtime.grid import grid_scale
 from runtime.ink import ink_of, ink_threshold
-from runtime.layout import ARRANGEMENTS, choose_layout
+from runtime.layout import ARRANGEMENTS, Arrangement, choose_layout
 from runtime.quantile import median, medians
 from runtime.rows import find_rows, long_strokes, refine_rows, without_rules
-from runtime.strokes import strokes_of
-from runtime.trace import LeadTrace, follow_rows, lead_of_row, separator_columns, thin_line
+from runtime.strokes import Strokes, strokes_of
+from runtime.trace import LeadTrace, RowTraces, follow_rows, lead_of_row, separator_columns, thin_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,6 +97,18 @@ class Reading:
         return known and self.fit < self.upside_down
 
 
+@dataclass(frozen=True)
+class _Print:
+    """What is printed on an upright picture: darkness, ink and its strokes."""
+
+    darkness: NDArray[np.uint8]
+    threshold: int
+    mask: NDArray[np.bool_]
+    runs: Runs
+    strokes: Strokes
+    long: Runs
+
+
 def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
     """Read an upright picture.
 
@@ -119,18 +131,33 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
     rows = find_rows(long, guess)
     if rows is None:
         return None
+    printed = _Print(darkness, threshold, mask, whole, strokes, long)
+    reading, used = _read_rows(printed, rows)
+    if len(used) < len(rows.levels):
+        # Lines of print were taken for rows: the panel is outlined again without them.
+        reading, _ = _read_rows(printed, rows.part(used.start, len(used)))
+    return reading
+
+
+def _read_rows(printed: _Print, found: Rows) -> tuple[Reading, range]:
+    """Read the rows of a panel; returns those of the rows found that it has, too."""
+    darkness, mask, strokes = printed.darkness, printed.mask, printed.strokes
     # From here on nothing outside the panel is looked at: print beside it cannot change the result.
-    area = panel_area(darkness, mask, whole, long, rows)
-    part = darkness[int(area.top) : int(area.bottom), int(area.left) : int(area.right)]
-    own_threshold = ink_threshold(part) if part.size else threshold
-    if own_threshold != threshold:
+    area = panel_area(darkness, mask, printed.runs, printed.long, found)
+    part = darkness[area.pixels]
+    own_threshold = ink_threshold(part) if part.size else printed.threshold
+    if own_threshold != printed.threshold:
         mask, whole = ink_of(darkness, own_threshold)
         strokes = strokes_of(whole.within(area.left, area.top, area.right, area.bottom))
     else:
         strokes = strokes.within(area.left, area.top, area.right, area.bottom)
     runs = strokes.runs
-    guess = (rows.right - rows.left) / (ROW_SECONDS * PAPER_SPEED)
-    rows = refine_rows(runs, long_strokes(strokes, guess), rows.levels, guess)
+    within = np.flatnonzero((found.levels >= area.top) & (found.levels < area.bottom))
+    first = int(within[0]) if within.size else 0
+    count = int(within[-1]) + 1 - first if within.size else len(found.levels)
+    guess = (found.right - found.left) / (ROW_SECONDS * PAPER_SPEED)
+    levels = found.levels[first : first + count]
+    rows = refine_rows(runs, long_strokes(strokes, guess), levels, guess)
     assumed = (rows.right - rows.left) / (ROW_SECONDS * PAPER_SPEED)
     levels = rows.levels
     inside = np.s_[int(levels[0]) : int(levels[-1]) + 1, int(rows.left) : int(rows.right)]
@@ -150,37 +177,49 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
         edge[:, int(rows.right) :] = np.nan
     heights = -(traces.top + traces.bottom)[:, int(rows.left) : int(rows.right)] / 2
     choice = choose_layout(heights)
-    leads: list[LeadTrace] = []
+    leads: tuple[LeadTrace, ...] = ()
     if choice.layout in ARRANGEMENTS:
-        arrangement = ARRANGEMENTS[choice.layout]
-        rows = rows.part(choice.first, arrangement.rows)
-        traces = traces.part(choice.first, arrangement.rows)
-        columns = arrangement.columns
-        edges = borders.get(columns) or list(np.linspace(rows.left, rows.right, columns + 1))
-        line = thin_line(traces)
-        for row, names in enumerate(arrangement.leads):
-            leads += [
-                lead_of_row(
-                    line,
-                    row,
-                    (edges[column], edges[column + 1]),
-                    name=name,
-                    px_per_mv=down * _gain(rows, down),
-                    px_per_s=across * PAPER_SPEED,
-                    start_s=column * ROW_SECONDS / columns,
-                )
-                for column, name in enumerate(names)
-            ]
-    source = "assumed" if measured is None else "grid"
-    return Reading(
+        first, count = first + choice.first, ARRANGEMENTS[choice.layout].rows
+        rows = rows.part(choice.first, count)
+        traces = traces.part(choice.first, count)
+        leads = _leads(ARRANGEMENTS[choice.layout], rows, traces, borders, (across, down))
+    reading = Reading(
         rows,
         choice.layout,
         choice.fit,
         choice.upside_down,
         px_per_mm,
-        source,
+        "assumed" if measured is None else "grid",
         area,
-        tuple(leads),
+        leads,
+    )
+    return reading, range(first, first + count)
+
+
+def _leads(
+    arrangement: Arrangement,
+    rows: Rows,
+    traces: RowTraces,
+    borders: dict[int, list[float]],
+    scale: tuple[float, float],
+) -> tuple[LeadTrace, ...]:
+    """Cut the rows into leads; `scale` is px per mm across and down."""
+    across, down = scale
+    columns = arrangement.columns
+    edges = borders.get(columns) or list(np.linspace(rows.left, rows.right, columns + 1))
+    line = thin_line(traces)
+    return tuple(
+        lead_of_row(
+            line,
+            row,
+            (edges[column], edges[column + 1]),
+            name=name,
+            px_per_mv=down * _gain(rows, down),
+            px_per_s=across * PAPER_SPEED,
+            start_s=column * ROW_SECONDS / columns,
+        )
+        for row, names in enumerate(arrangement.leads)
+        for column, name in enumerate(names)
     )
 
 

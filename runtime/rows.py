@@ -185,9 +185,15 @@ def without_rules(runs: Runs) -> Runs:
     near = ruled.copy()
     near[1:] |= ruled[:-1]
     near[:-1] |= ruled[1:]
-    below = np.concatenate([[0], np.cumsum(near)])
-    inside = below[runs.bottom] - below[runs.top]
-    return runs.where(inside < 0.6 * (runs.bottom - runs.top))
+    edges = np.flatnonzero(np.diff(near, prepend=False, append=False))
+    keep = np.ones(count, dtype=bool)
+    for first, last in zip(edges[0::2], edges[1::2], strict=True):
+        inside = np.minimum(runs.bottom, last) - np.maximum(runs.top, first)
+        part = inside >= 0.6 * (runs.bottom - runs.top)
+        leaving = np.count_nonzero(inside > 0) - np.count_nonzero(part)
+        if leaving < RULE_LEAVES * (high - low):  # else the beats of a flat trace
+            keep &= ~part
+    return runs.where(keep)
 
 
 def _is_rule(runs: Runs, place: float, mm: float) -> bool:

@@ -73,7 +73,13 @@ class Area:
 
 
 def panel_area(
-    darkness: NDArray[np.uint8], mask: NDArray[np.bool_], runs: Runs, long: Runs, rows: Rows
+    darkness: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    runs: Runs,
+    long: Runs,
+    rows: Rows,
+    *,
+    noisy: bool,
 ) -> Area:
     """Outline the panel.
 
@@ -85,6 +91,8 @@ def panel_area(
     runs, long : Runs
         The ink's runs, and those of its long strokes.
     rows : Rows
+    noisy : bool
+        Whether paper may be as dark as a faint grid: the grid is then told by its lines as well.
 
     Returns
     -------
@@ -98,18 +106,20 @@ def panel_area(
     tall = _reach(darkness, mask, core, axis=1, mm=mm)
     if tall is None:
         return own
-    part = np.s_[:, max(0, int(core.left)) : int(core.right)]
-    lines = extent_of_lines(darkness[part], mask[part], (core.top, core.bottom), mm)
-    if lines is None and not _has_grid(darkness, mask, core, mm):
-        return own
-    tall = _agreed(tall, lines, mm)
+    if noisy:
+        part = np.s_[:, max(0, int(core.left)) : int(core.right)]
+        lines = extent_of_lines(darkness[part], mask[part], (core.top, core.bottom), mm)
+        if lines is None and not _has_grid(darkness, mask, core, mm):
+            return own
+        tall = _agreed(tall, lines, mm)
     core = Area(rows.left, tall[0], rows.right, tall[1], "grid")
     wide = _reach(darkness, mask, core, axis=0, mm=mm)
     if wide is None:
         return own
-    part = np.s_[max(0, int(core.top)) : int(core.bottom), :]
-    lines = extent_of_lines(darkness[part].T, mask[part].T, (core.left, core.right), mm)
-    wide = _agreed(wide, lines, mm)
+    if noisy:
+        part = np.s_[max(0, int(core.top)) : int(core.bottom), :]
+        lines = extent_of_lines(darkness[part].T, mask[part].T, (core.left, core.right), mm)
+        wide = _agreed(wide, lines, mm)
     area = Area(wide[0], tall[0], wide[1], tall[1], "grid")
     return own if _has_print(runs, area, own, rows, mm) else area
 

@@ -131,7 +131,7 @@ def _enlarged(grey: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
 def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float64]]:
     """Read a picture that lies any way; returns what was read and the map from picture to it."""
     height, width = darkness.shape
-    first = read_upright(darkness)
+    first = read_upright(darkness, captured=False)
     if first is not None and first.fits and first.level:
         return first, np.eye(3)
     steep = level_lines(np.ascontiguousarray(darkness.T))
@@ -142,17 +142,18 @@ def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float
     found: list[tuple[Reading | None, NDArray[np.float64]]] = [(first, np.eye(3))]
     if upright and level.negligible(height / 2):
         matrix, size, straight = np.eye(3), (width, height), darkness
+        captured = False
     else:
         matrix, size = straightening((width, height), level, steep)
         straight = warp(darkness, matrix, size)
-        found = []
+        found, captured = [], True
     for turn in (0, 90):
         reading, turned = first, turn
         if turn or not found:
-            reading = read_upright(_turned(straight, turn))
+            reading = read_upright(_turned(straight, turn), captured=captured)
         if reading is not None and reading.upside_down < reading.fit:
             turned = turn + 180
-            reading = read_upright(_turned(straight, turned))
+            reading = read_upright(_turned(straight, turned), captured=captured)
         found.append((reading, _turning(size, turned) @ matrix))
         if reading is not None and reading.fits:
             return found[-1]

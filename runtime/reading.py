@@ -107,15 +107,18 @@ class _Print:
     runs: Runs
     strokes: Strokes
     long: Runs
+    captured: bool
 
 
-def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
+def read_upright(darkness: NDArray[np.uint8], *, captured: bool) -> Reading | None:
     """Read an upright picture.
 
     Parameters
     ----------
     darkness : ndarray of uint8, shape (h, w)
         As from :func:`runtime.ink.darkness_of`.
+    captured : bool
+        Whether it is a scan or a photo rather than a cart's own file.
 
     Returns
     -------
@@ -131,7 +134,7 @@ def read_upright(darkness: NDArray[np.uint8]) -> Reading | None:
     rows = find_rows(long, guess)
     if rows is None:
         return None
-    printed = _Print(darkness, threshold, mask, whole, strokes, long)
+    printed = _Print(darkness, threshold, mask, whole, strokes, long, captured)
     reading, used = _read_rows(printed, rows)
     if len(used) < len(rows.levels):
         # Lines of print were taken for rows: the panel is outlined again without them.
@@ -143,7 +146,9 @@ def _read_rows(printed: _Print, found: Rows) -> tuple[Reading, range]:
     """Read the rows of a panel; returns those of the rows found that it has, too."""
     darkness, mask, strokes = printed.darkness, printed.mask, printed.strokes
     # From here on nothing outside the panel is looked at: print beside it cannot change the result.
-    area = panel_area(darkness, mask, printed.runs, printed.long, found)
+    area = panel_area(
+        darkness, mask, printed.runs, printed.long, found, noisy=printed.captured
+    )
     part = darkness[area.pixels]
     own_threshold = ink_threshold(part) if part.size else printed.threshold
     if own_threshold != printed.threshold:

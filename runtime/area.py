@@ -23,6 +23,9 @@ __all__ = ["Area", "panel_area"]
 ROW_MM = 250.0
 #: A calibration pulse stands within this distance (mm) of the traces' ends.
 PULSE_REACH_MM = 16.0
+#: Its sides are runs of ink of more than this height (mm), its feet up to this long (mm).
+STEEP_MM = 3.0
+FOOT_MM = 3.5
 #: Waves that go further than this (mm) above the first or below the last baseline are cut.
 WAVE_MM = 25.0
 #: Labels of leads stand up to this high (mm) above the baseline of the first row.
@@ -124,9 +127,7 @@ def panel_area(
     return own if _has_print(runs, area, own, rows, mm) else area
 
 
-def _has_grid(
-    darkness: NDArray[np.uint8], mask: NDArray[np.bool_], core: Area, mm: float
-) -> bool:
+def _has_grid(darkness: NDArray[np.uint8], mask: NDArray[np.bool_], core: Area, mm: float) -> bool:
     """Tell whether the darkness between the traces repeats as a grid's does, both ways."""
     part = core.pixels
     return grid_scale(np.where(mask[part], 0, darkness[part]), mm) is not None
@@ -168,12 +169,14 @@ def _trace_area(runs: Runs, long: Runs, rows: Rows, mm: float) -> Area:
     bottom = min(float(long.bottom[inside].max(initial=int(rows.levels[-1]))), round(lowest))
     middle = (runs.top + runs.bottom) / 2
     level = (middle > rows.levels[0] - 12 * mm) & (middle < rows.levels[-1] + 3 * mm)
-    reach = PULSE_REACH_MM * mm
-    before = level & (runs.x < left) & (runs.x > left - reach)
-    after = level & (runs.x >= right) & (runs.x < right + reach)
-    first = float(runs.x[before].min()) if before.any() else float(left)
-    last = float(runs.x[after].max() + 1) if after.any() else float(right)
-    return Area(first, top, last, min(bottom, float(runs.size[1])), "traces")
+    steep = runs.bottom - runs.top > STEEP_MM * mm
+    reach, foot = PULSE_REACH_MM * mm, FOOT_MM * mm
+    before, after = level & (runs.x < left), level & (runs.x >= right)
+    pulse = runs.x[before & steep & (runs.x > left - reach)]
+    first = runs.x[before & (runs.x >= pulse.min(initial=left) - foot)].min(initial=left)
+    pulse = runs.x[after & steep & (runs.x < right + reach)]
+    last = runs.x[after & (runs.x <= pulse.max(initial=right) + foot)].max(initial=right - 1) + 1
+    return Area(float(first), top, float(last), min(bottom, float(runs.size[1])), "traces")
 
 
 def _common(light: NDArray[np.uint8], paper: NDArray[np.bool_], axis: int) -> NDArray[np.float64]:

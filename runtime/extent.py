@@ -84,7 +84,9 @@ def extent_of_lines(
     if _power(patterns[above[::-1] + below[1:]].mean(axis=0), mm) < MIN_POWER:
         return None
     first = _end(light, paper, patterns[above[-NEAREST:]], edges[above[-1]] - size, 2.5 * size, mm)
-    last = _end(light, paper, patterns[below[-NEAREST:]], edges[below[-1]] - 0.5 * size, 2.7 * size, mm)
+    last = _end(
+        light, paper, patterns[below[-NEAREST:]], edges[below[-1]] - 0.5 * size, 2.7 * size, mm
+    )
     return float(first[0]), float(last[1])
 
 
@@ -136,7 +138,9 @@ def _seed(patterns: NDArray[np.float32], first: float, last: float) -> int:
 def _followed(patterns: NDArray[np.float32], seed: int, step: int) -> list[int]:
     """Return the blocks that carry the pattern, from the seed on in one direction."""
     count = len(patterns)
-    behind = [block for block in range(seed - step * (MEMORY - 1), seed, step) if 0 <= block < count]
+    behind = [
+        block for block in range(seed - step * (MEMORY - 1), seed, step) if 0 <= block < count
+    ]
     known = [*behind, seed]
     block = seed + step
     while 0 <= block < count and abs(block - known[-1]) <= SKIPPED + 1:

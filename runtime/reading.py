@@ -14,7 +14,14 @@ from runtime.layout import ARRANGEMENTS, Arrangement, choose_layout
 from runtime.quantile import median, medians
 from runtime.rows import find_rows, long_strokes, refine_rows, without_rules
 from runtime.strokes import Strokes, strokes_of
-from runtime.trace import LeadTrace, RowTraces, follow_rows, lead_of_row, separator_columns, thin_line
+from runtime.trace import (
+    LeadTrace,
+    RowTraces,
+    follow_rows,
+    lead_of_row,
+    separator_columns,
+    thin_line,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,6 +52,8 @@ SHORT_ROW_MM = 3.5
 LONG_ROW_MM = 2.0
 #: A trace begins within this distance (mm) of its calibration pulse.
 PULSE_GAP_MM = 5.0
+#: Lines between leads reach up to this far (mm) beyond the traces.
+SLACK_MM = 8.0
 #: Numbers of columns of leads that a page may have.
 COLUMNS = (2, 4)
 
@@ -146,9 +155,7 @@ def _read_rows(printed: _Print, found: Rows) -> tuple[Reading, range]:
     """Read the rows of a panel; returns those of the rows found that it has, too."""
     darkness, mask, strokes = printed.darkness, printed.mask, printed.strokes
     # From here on nothing outside the panel is looked at: print beside it cannot change the result.
-    area = panel_area(
-        darkness, mask, printed.runs, printed.long, found, noisy=printed.captured
-    )
+    area = panel_area(darkness, mask, printed.runs, printed.long, found, noisy=printed.captured)
     part = darkness[area.pixels]
     own_threshold = ink_threshold(part) if part.size else printed.threshold
     if own_threshold != printed.threshold:
@@ -188,6 +195,8 @@ def _read_rows(printed: _Print, found: Rows) -> tuple[Reading, range]:
         rows = rows.part(choice.first, count)
         traces = traces.part(choice.first, count)
         leads = _leads(ARRANGEMENTS[choice.layout], rows, traces, borders, (across, down))
+        if area.source == "traces":
+            area = _tightened(area, rows, traces, down)
     reading = Reading(
         rows,
         choice.layout,
@@ -199,6 +208,19 @@ def _read_rows(printed: _Print, found: Rows) -> tuple[Reading, range]:
         leads,
     )
     return reading, range(first, first + count)
+
+
+def _tightened(area: Area, rows: Rows, traces: RowTraces, mm: float) -> Area:
+    """Leave out what lies well above or below the traces that were followed: the sheet's edge."""
+    top = float(np.nanmin(traces.top, initial=rows.levels[0]))
+    top = min([top, *(float(rows.levels[0]) - pulse.height for pulse in rows.pulses)])
+    bottom = float(np.nanmax(traces.bottom, initial=rows.levels[-1]))
+    slack = SLACK_MM * mm
+    return replace(
+        area,
+        top=top if area.top < top - slack else area.top,
+        bottom=bottom if area.bottom > bottom + slack else area.bottom,
+    )
 
 
 def _leads(

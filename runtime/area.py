@@ -106,25 +106,39 @@ def panel_area(
     mm = (rows.right - rows.left) / ROW_MM
     own = _trace_area(runs, long, rows, mm)
     core = Area(rows.left, float(rows.levels[0]), rows.right, float(rows.levels[-1] + 1), "grid")
-    tall = _reach(darkness, mask, core, axis=1, mm=mm)
+    tall = _grid_ends(darkness, mask, core, axis=1, mm=mm, noisy=noisy)
     if tall is None:
         return own
-    if noisy:
-        part = np.s_[:, max(0, int(core.left)) : int(core.right)]
-        lines = extent_of_lines(darkness[part], mask[part], (core.top, core.bottom), mm)
-        if lines is None and not _has_grid(darkness, mask, core, mm):
-            return own
-        tall = _agreed(tall, lines, mm)
     core = Area(rows.left, tall[0], rows.right, tall[1], "grid")
-    wide = _reach(darkness, mask, core, axis=0, mm=mm)
+    wide = _grid_ends(darkness, mask, core, axis=0, mm=mm, noisy=noisy)
     if wide is None:
         return own
-    if noisy:
-        part = np.s_[max(0, int(core.top)) : int(core.bottom), :]
-        lines = extent_of_lines(darkness[part].T, mask[part].T, (core.left, core.right), mm)
-        wide = _agreed(wide, lines, mm)
     area = Area(wide[0], tall[0], wide[1], tall[1], "grid")
     return own if _has_print(runs, area, own, rows, mm) else area
+
+
+def _grid_ends(
+    darkness: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    core: Area,
+    axis: int,
+    mm: float,
+    *,
+    noisy: bool,
+) -> tuple[float, float] | None:
+    """Return where the grid ends above and below (axis 1) or left and right (axis 0) of a core."""
+    dark = _reach(darkness, mask, core, axis=axis, mm=mm)
+    if dark is None or not noisy:
+        return dark
+    if axis == 1:
+        columns = np.s_[:, max(0, int(core.left)) : int(core.right)]
+        lines = extent_of_lines(darkness[columns], mask[columns], (core.top, core.bottom), mm)
+    else:
+        rows = np.s_[max(0, int(core.top)) : int(core.bottom)]
+        lines = extent_of_lines(darkness[rows].T, mask[rows].T, (core.left, core.right), mm)
+    if lines is not None:
+        return _agreed(dark, lines, mm)
+    return dark if _has_grid(darkness, mask, core, mm) else None
 
 
 def _has_grid(darkness: NDArray[np.uint8], mask: NDArray[np.bool_], core: Area, mm: float) -> bool:
@@ -134,11 +148,9 @@ def _has_grid(darkness: NDArray[np.uint8], mask: NDArray[np.bool_], core: Area, 
 
 
 def _agreed(
-    dark: tuple[float, float], lines: tuple[float, float] | None, mm: float
+    dark: tuple[float, float], lines: tuple[float, float], mm: float
 ) -> tuple[float, float]:
     """Return the grid's ends: where darkness ends, unless its lines end well before or behind."""
-    if lines is None:
-        return dark
     before, after = lines[0] - dark[0], dark[1] - lines[1]  # px by which the lines end further in
     return (
         dark[0] if -BEHIND_MM * mm <= before <= BEFORE_MM * mm else lines[0],

@@ -13,10 +13,10 @@ from runtime.labels import LABELS
 from runtime.preprocess import SUBSAMPLES, Preprocess
 from train.config import TrainConfig, with_settings
 from train.draw import Recording, heart_of_class, synthesise
-from train.fit import mixed
+from train.fit import FitJob, FitOptions, mixed, small_losses
 from train.recordings import for_training, read_key, recording_signals, write_recordings
 from train.run_folder import Predictions, write_oof
-from train.trial import average, table_row
+from train.trial import average, moved, nested_jobs, table_row
 
 
 def oof(folder: Path, paths: tuple[str, ...], p: list[list[float]]) -> Path:
@@ -93,3 +93,33 @@ def test_a_recording_lies_in_the_tensor_as_a_page_of_four_columns_would() -> Non
     assert np.isfinite(found).all()
     v1 = recording.lead("V1")[2500:3700]  # the third column begins after 5 s
     assert found[2].max() == pytest.approx(v1.max(), abs=0.15)
+
+
+def test_small_losses_leave_out_the_largest_share_rounded_down() -> None:
+    losses = np.array([0.1, 3.0, 0.2, 2.0])
+    assert small_losses(losses, 0.5).tolist() == [1.0, 0.0, 1.0, 0.0]
+    assert small_losses(losses, 0.3).tolist() == [1.0, 0.0, 1.0, 1.0]
+    assert small_losses(losses, 0.0).tolist() == [1.0] * 4
+
+
+def test_nested_fits_hold_out_the_training_part_by_groups_and_never_see_the_fold() -> None:
+    labels, groups = tuple(i // 2 % 5 for i in range(60)), tuple(i // 2 for i in range(60))
+    train, test = tuple(range(10, 60)), tuple(range(10))
+    job = FitJob(
+        "fold 0", "tiny", Path("t"), labels, groups, train, test, FitOptions(), 1, Path("w")
+    )
+    jobs = nested_jobs(job, 4)
+    assert sorted(page for inner in jobs for page in inner.test) == list(train)
+    assert len({inner.work for inner in jobs}) == 4
+    for inner in jobs:
+        assert not set(inner.train) & set(test)
+        assert set(inner.train) | set(inner.test) == set(train)
+        assert not {groups[i] for i in inner.train} & {groups[i] for i in inner.test}
+
+
+def test_moving_a_page_moves_every_cell_and_leaves_paper_behind() -> None:
+    values = np.zeros((1, 2, 16), np.uint8)
+    values[0, 0, [0, 4, 11]] = 1, 2, 3
+    assert moved(values, 1)[0, 0].tolist() == [0, 1, 0, 0, 0, 2] + [0] * 10
+    assert moved(values, -1)[0, 0].tolist() == [0] * 10 + [3] + [0] * 5
+    assert np.array_equal(moved(values, 0), values)

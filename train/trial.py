@@ -14,15 +14,21 @@ import numpy as np
 
 from runtime.errors import UsageError
 from runtime.labels import LABELS
-from runtime.preprocess import Preprocess
+from runtime.preprocess import CANONICAL, Preprocess
 from train.architecture import ARCHITECTURES
 from train.calibrate import cross_fitted, log_probabilities, softmax
+from train.confident import doubted
 from train.config import NETWORKS, TrainConfig
 from train.fit import FitJob, FitResult, run
+from train.measured import measured
 from train.networks import TrainingData, fold_jobs, in_processes
+from train.predict import PredictJob, run_network
 from train.recordings import write_recordings
 from train.run_folder import Predictions, RunFolder, read_oof, read_run, write_oof
-from train.split import read_splits
+from train.split import grouped_folds, read_splits
+
+MEASURED = "measured"
+"""Name of the trees of `train.measured` in a trial."""
 
 HEAD = "| try | folds | accuracy | macro recall | recall | log loss |\n|---|---|---|---|---|---|"
 
@@ -49,7 +55,7 @@ class Trial:
     run
         A finished RUN.
     name
-        ``cnn`` or ``cnn-accurate``.
+        ``cnn``, ``cnn-accurate`` or `MEASURED`.
     folds
         Which to hold out, one after the other.
     config
@@ -110,21 +116,113 @@ def fit_trial(trial: Trial) -> str:
     UsageError
         As `trial_jobs`.
     """
+    if trial.name == MEASURED:
+        return judged(trial, _measured(trial))
     jobs = trial_jobs(trial)
     fits: list[FitResult] = in_processes(run, jobs, trial.config.processes)
     data = run_data(trial.run)
     logits = np.full((len(data.labels), len(LABELS)), np.nan)
     for k, fit in zip(trial.folds, fits, strict=True):
         logits[data.folds == k] = fit.logits[data.folds == k]
+    return judged(trial, softmax(logits))
+
+
+def _measured(trial: Trial) -> np.ndarray:
+    data, config = run_data(trial.run), trial.config
+    return measured(
+        RunFolder(trial.run).tensors,
+        data.labels,
+        data.folds,
+        trial.folds,
+        config.fit.balance,
+        config.seed,
+    )
+
+
+def judged(trial: Trial, probabilities: np.ndarray) -> str:
+    """Write oof.csv of the trial's folds, from probabilities of all pages; return the row."""
+    data = run_data(trial.run)
     kept = np.isin(data.folds, trial.folds)
     found = Predictions(
         tuple(path for path, keep in zip(data.paths, kept, strict=True) if keep),
         data.labels[kept],
         data.folds[kept],
-        softmax(logits[kept]),
+        probabilities[kept],
     )
+    trial.out.mkdir(parents=True, exist_ok=True)
     write_oof(trial.out / "oof.csv", found)
     return table_row(trial.out.name, found)
+
+
+def nested_jobs(job: FitJob, parts: int) -> list[FitJob]:
+    """Return fits that hold out one part after the other of a fit's own training part."""
+    pages = np.array(job.train)
+    groups = np.array(job.groups)[pages].tolist()
+    held_out = grouped_folds(np.array(job.labels)[pages], groups, parts, job.seed)
+    return [
+        replace(
+            job,
+            name=f"{job.name}, part {i}",
+            train=tuple(pages[held_out != i].tolist()),
+            test=tuple(pages[held_out == i].tolist()),
+            work=job.work / f"part-{i}",
+        )
+        for i in range(parts)
+    ]
+
+
+def fit_nested(trial: Trial, parts: int) -> str:
+    """Predict each fold's training part by models that saw neither the page nor the fold.
+
+    The trial's folder becomes a teacher (`train.fit.FitOptions`); the held-out fold is NaN in it.
+
+    Returns
+    -------
+    str
+        A table of how many pages of each class `train.confident` doubts in each fold.
+    """
+    rows = [["doubted, without fold", *LABELS], ["---"] * (1 + len(LABELS))]
+    for k, job in zip(trial.folds, trial_jobs(trial), strict=True):
+        logits = np.full((len(job.labels), len(LABELS)), np.nan)
+        jobs = nested_jobs(job, parts)
+        for inner, fit in zip(jobs, in_processes(run, jobs, trial.config.processes), strict=True):
+            logits[list(inner.test)] = fit.logits[list(inner.test)]
+        np.savez(job.work / "result.npz", logits=logits)
+        labels = np.array(job.labels)[list(job.train)]
+        found = labels[doubted(labels, softmax(logits[list(job.train)]))]
+        counts = np.bincount(found, minlength=len(LABELS)), np.bincount(labels)
+        rows.append([str(k), *(f"{a} of {b}" for a, b in zip(*counts, strict=True))])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def moved(values: np.ndarray, columns: int) -> np.ndarray:
+    """Return tensors [n, H, W] whose twelve cells each are moved right by some columns."""
+    n, height, width = values.shape
+    cells = values.reshape(n, height, len(CANONICAL[0]), -1)
+    out = np.zeros_like(cells)
+    if columns >= 0:
+        out[..., columns:] = cells[..., : cells.shape[3] - columns]
+    else:
+        out[..., :columns] = cells[..., -columns:]
+    return out.reshape(n, height, width)
+
+
+def moved_pages(trial: Trial, columns: Sequence[int]) -> str:
+    """Judge the RUN's own fold models by the mean over pages moved by some columns."""
+    trial_jobs(trial)  # the checks
+    data, folder = run_data(trial.run), RunFolder(trial.run)
+    with np.load(folder.tensors, allow_pickle=False) as stored:
+        values = stored["values"]
+    logits = np.full((len(data.labels), len(LABELS)), np.nan)
+    for k in trial.folds:
+        here = data.folds == k
+        jobs = [
+            PredictJob(folder.model(trial.name) / f"fold-{k}.keras", moved(values[here], c))
+            for c in columns
+        ]
+        found = in_processes(run_network, jobs, trial.config.processes)
+        logits[here] = np.mean([log_probabilities(p) for p in found], axis=0)
+    return judged(trial, softmax(logits))
 
 
 def average(folders: Sequence[Path]) -> Predictions:

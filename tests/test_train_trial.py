@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +16,12 @@ from runtime.labels import LABELS
 from runtime.preprocess import SUBSAMPLES, Preprocess
 from train.config import TrainConfig, with_settings
 from train.draw import Recording, heart_of_class, synthesise
-from train.fit import FitJob, FitOptions, mixed, small_losses
+from train.fit import FitJob, FitOptions, FitResult, mixed, small_losses
+from train.predict import PredictJob, moved
 from train.recordings import for_training, read_key, recording_signals, write_recordings
-from train.run_folder import Predictions, write_oof
-from train.trial import average, moved, nested_jobs, table_row
+from train.run_folder import SCHEMA, Predictions, write_oof
+from train.split import SplitRow, write_splits
+from train.trial import Trial, average, fit_nested, fit_trial, moved_pages, nested_jobs, table_row
 
 
 def oof(folder: Path, paths: tuple[str, ...], p: list[list[float]]) -> Path:
@@ -123,3 +128,68 @@ def test_moving_a_page_moves_every_cell_and_leaves_paper_behind() -> None:
     assert moved(values, 1)[0, 0].tolist() == [0, 1, 0, 0, 0, 2] + [0] * 10
     assert moved(values, -1)[0, 0].tolist() == [0] * 10 + [3] + [0] * 5
     assert np.array_equal(moved(values, 0), values)
+
+
+def finished_run(folder: Path) -> Path:
+    """Write what a trial reads of a RUN: 20 pages in two folds, each drawn by its number alone."""
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps({"schema": SCHEMA, "folds": 2}))
+    rows = [SplitRow(f"{i}", LABELS[i % 5], f"s{i}", f"d{i}", i // 10, "") for i in range(20)]
+    write_splits(folder / "splits.csv", rows)
+    values = np.zeros((20, 2, 16), np.uint8)
+    values[np.arange(20), 0, 1] = np.arange(20)
+    np.savez(folder / "tensors.npz", values=values)
+    return folder
+
+
+def test_moved_pages_are_judged_by_the_mean_of_each_page_own_views(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def answer(_: Callable[..., Any], jobs: list[PredictJob], __: int) -> list[np.ndarray]:
+        """Be surer of a page's class the farther right its mark lies."""
+        place, number = jobs[0].values[:, 0].argmax(axis=1), jobs[0].values.max(axis=(1, 2))
+        p = np.full((len(place), 5), 0.1)
+        p[np.arange(len(place)), number % 5] = 0.1 * 4.0**place
+        asked.append(jobs[0].file)
+        return [p]
+
+    monkeypatch.setattr("train.trial.in_processes", answer)
+    run = finished_run(tmp_path / "RUN")
+    row = moved_pages(Trial(run, "cnn", (1,), TrainConfig(), tmp_path / "T"), (0, 2))
+    assert row.startswith("| T | 1 | 1.000 |")
+    assert asked == [run / "cnn" / "fold-1.keras"]
+    found = average([tmp_path / "T"])
+    assert found.paths == tuple(f"{i}" for i in range(10, 20))
+    # log odds at places 1 and 3 are log 4 and 3 log 4; their mean is log 16
+    assert np.allclose(found.probabilities.max(axis=1), 16 / 20)
+
+
+def test_nested_predictions_teach_all_pages_but_the_held_out_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(_: Callable[..., Any], jobs: list[FitJob], __: int) -> list[FitResult]:
+        """Take pages of the fourth class for the first; be wrong of pages that were fitted on."""
+        fits = []
+        for job in jobs:
+            job.work.mkdir(parents=True)
+            taken = np.array(job.labels) % 3
+            taken[list(job.train)] = 4
+            fits.append(FitResult(job.name, 9 * np.eye(5)[taken], np.zeros((20, 1)), 1, ()))
+        return fits
+
+    monkeypatch.setattr("train.trial.in_processes", answer)
+    run = finished_run(tmp_path / "RUN")
+    table = fit_nested(Trial(run, "cnn", (0,), TrainConfig(), tmp_path / "T"), 2)
+    with np.load(tmp_path / "T" / "fold-0" / "result.npz") as stored:
+        logits = stored["logits"]
+    assert np.isnan(logits[:10]).all()
+    assert logits[10:].argmax(axis=1).tolist() == [0, 1, 2, 0, 1] * 2
+    assert table.splitlines()[-1] == "| 0 | 0 of 2 | 0 of 2 | 0 of 2 | 2 of 2 | 2 of 2 |"
+
+
+def test_folds_the_run_lacks_are_refused_for_trees_too(tmp_path: Path) -> None:
+    run = finished_run(tmp_path / "RUN")
+    with pytest.raises(UsageError, match="folds"):
+        fit_trial(Trial(run, "measured", (2,), TrainConfig(), tmp_path / "T"))

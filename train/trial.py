@@ -14,7 +14,7 @@ import numpy as np
 
 from runtime.errors import UsageError
 from runtime.labels import LABELS
-from runtime.preprocess import CANONICAL, Preprocess
+from runtime.preprocess import Preprocess
 from train.architecture import ARCHITECTURES
 from train.calibrate import cross_fitted, log_probabilities, softmax
 from train.confident import doubted
@@ -22,7 +22,7 @@ from train.config import NETWORKS, TrainConfig
 from train.fit import FitJob, FitResult, run
 from train.measured import measured
 from train.networks import TrainingData, fold_jobs, in_processes
-from train.predict import PredictJob, run_network
+from train.predict import PredictJob, moved, run_network
 from train.recordings import write_recordings
 from train.run_folder import Predictions, RunFolder, read_oof, read_run, write_oof
 from train.split import grouped_folds, read_splits
@@ -88,9 +88,7 @@ def trial_jobs(trial: Trial) -> list[FitJob]:
         raise UsageError(
             f"{trial.architecture!r} is no architecture", f"choose from {', '.join(ARCHITECTURES)}"
         )
-    config = replace(trial.config, folds=int(read_run(trial.run)["folds"]))
-    if not trial.folds or not set(trial.folds) <= set(range(config.folds)):
-        raise UsageError(f"folds {list(trial.folds)}", f"the RUN has 0 to {config.folds - 1}")
+    config = replace(trial.config, folds=_folds_of_run(trial))
     jobs = fold_jobs(trial.name, run_data(trial.run), RunFolder(trial.run), config)
     recordings = trial.out / "recordings.npz" if config.signals else None
     if recordings is not None:
@@ -106,6 +104,14 @@ def trial_jobs(trial: Trial) -> list[FitJob]:
         )
         for k in trial.folds
     ]
+
+
+def _folds_of_run(trial: Trial) -> int:
+    """Return how many folds the RUN has, if it has those of the trial."""
+    folds = int(read_run(trial.run)["folds"])
+    if not trial.folds or not set(trial.folds) <= set(range(folds)):
+        raise UsageError(f"folds {list(trial.folds)}", f"the RUN has 0 to {folds - 1}")
+    return folds
 
 
 def fit_trial(trial: Trial) -> str:
@@ -128,6 +134,7 @@ def fit_trial(trial: Trial) -> str:
 
 
 def _measured(trial: Trial) -> np.ndarray:
+    _folds_of_run(trial)
     data, config = run_data(trial.run), trial.config
     return measured(
         RunFolder(trial.run).tensors,
@@ -149,7 +156,6 @@ def judged(trial: Trial, probabilities: np.ndarray) -> str:
         data.folds[kept],
         probabilities[kept],
     )
-    trial.out.mkdir(parents=True, exist_ok=True)
     write_oof(trial.out / "oof.csv", found)
     return table_row(trial.out.name, found)
 
@@ -195,18 +201,6 @@ def fit_nested(trial: Trial, parts: int) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def moved(values: np.ndarray, columns: int) -> np.ndarray:
-    """Return tensors [n, H, W] whose twelve cells each are moved right by some columns."""
-    n, height, width = values.shape
-    cells = values.reshape(n, height, len(CANONICAL[0]), -1)
-    out = np.zeros_like(cells)
-    if columns >= 0:
-        out[..., columns:] = cells[..., : cells.shape[3] - columns]
-    else:
-        out[..., :columns] = cells[..., -columns:]
-    return out.reshape(n, height, width)
-
-
 def moved_pages(trial: Trial, columns: Sequence[int]) -> str:
     """Judge the RUN's own fold models by the mean over pages moved by some columns."""
     trial_jobs(trial)  # the checks
@@ -216,12 +210,10 @@ def moved_pages(trial: Trial, columns: Sequence[int]) -> str:
     logits = np.full((len(data.labels), len(LABELS)), np.nan)
     for k in trial.folds:
         here = data.folds == k
-        jobs = [
-            PredictJob(folder.model(trial.name) / f"fold-{k}.keras", moved(values[here], c))
-            for c in columns
-        ]
-        found = in_processes(run_network, jobs, trial.config.processes)
-        logits[here] = np.mean([log_probabilities(p) for p in found], axis=0)
+        views = np.concatenate([moved(values[here], c) for c in columns])
+        job = PredictJob(folder.model(trial.name) / f"fold-{k}.keras", views)
+        found = log_probabilities(in_processes(run_network, [job], 1)[0])
+        logits[here] = found.reshape(len(columns), here.sum(), -1).mean(axis=0)
     return judged(trial, softmax(logits))
 
 

@@ -152,6 +152,7 @@ def test_moved_pages_are_judged_by_the_mean_of_each_page_own_views(
         place, number = jobs[0].values[:, 0].argmax(axis=1), jobs[0].values.max(axis=(1, 2))
         p = np.full((len(place), 5), 0.1)
         p[np.arange(len(place)), number % 5] = 0.1 * 4.0**place
+        p /= p.sum(axis=1, keepdims=True)
         asked.append(jobs[0].file)
         return [p]
 

@@ -96,7 +96,6 @@ def fitted_beside(folder: Path) -> dict[str, Any]:
     job = small_job(folder / "a" / "fold-0", folder / "tensors.npz", 30)
     options = replace(job.options, epochs=1, balance=0.0, recordings_weight=0.25, mixup=0.3)
     options = replace(options, teacher=str(folder / "teacher"), teacher_share=0.75)
-    doubting = replace(options, doubted_weight=0.5)
     job = replace(job, recordings=folder / "recordings.npz", options=options)
     try:
         fit.run(job)
@@ -107,37 +106,13 @@ def fitted_beside(folder: Path) -> dict[str, Any]:
     (folder / "teacher" / "fold-0").mkdir(parents=True)
     np.savez(folder / "teacher" / "fold-0" / "result.npz", logits=logits)
     state = fit._Fit(job)
-    doubter = fit._Fit(replace(job, options=doubting))
     return {
-        "doubted": doubter.example_weights,
         "missing": missing,
         "labels": state.labels[state.train],
         "examples": state.examples[-4:] - signals,
         "targets": state.targets,
         "weights": state.example_weights,
         "logits": fit.run(job).logits,
-    }
-
-
-def losses_of_noisy_labels(folder: Path) -> dict[str, Any]:
-    """Return losses, and weights once the largest losses are left out (in a child process)."""
-    from train import fit
-    from train.fit import FitOptions, training_loss
-
-    write_tensors(folder / "tensors.npz")
-    job = small_job(folder / "a", folder / "tensors.npz", 30)
-    state = fit._Fit(replace(job, options=replace(job.options, small_loss_share=0.5)))
-    y, logits = np.eye(5, dtype=np.float32)[[0]], np.array([[2.0, 0, 0, 0, 0]], np.float32)
-    state.learner.predict_on_batch = lambda x: np.repeat(logits, 4, axis=0)  # type: ignore[method-assign]
-    targets = np.eye(5)[[0, 1, 0, 2]]
-    kept = []
-    for state.epoch in (0, 5, 10):
-        kept.append(state._trusted(np.zeros((4, 1)), targets).tolist())
-    plain, focal = FitOptions(label_smoothing=0), FitOptions(label_smoothing=0, focal_gamma=2)
-    return {
-        "kept": kept,
-        "plain": float(training_loss(plain)(y, logits)),
-        "focal": float(training_loss(focal)(y, logits)),
     }
 
 
@@ -191,18 +166,7 @@ def test_recordings_and_a_teacher_stand_beside_the_pages(tmp_path: Path) -> None
     assert np.array_equal(found["targets"][-4:], np.eye(5)[[0, 1, 1, 4]])
     assert np.allclose(found["weights"][:-4], 1.0)
     assert np.allclose(found["weights"][-4:], 0.25)
-    expected = np.where(found["labels"] == 2, 1.0, 0.5)  # the teacher takes all pages for class 2
-    assert np.allclose(found["doubted"][:-4], expected)
-    assert np.allclose(found["doubted"][-4:], 0.25)
     assert np.isfinite(found["logits"]).all()
-
-
-def test_focal_loss_and_the_largest_losses_left_out_after_the_warm_up(tmp_path: Path) -> None:
-    found = in_processes(losses_of_noisy_labels, [tmp_path], 1)[0]
-    p = np.exp(2) / (np.exp(2) + 4)
-    assert found["plain"] == pytest.approx(-np.log(p), rel=1e-4)
-    assert found["focal"] == pytest.approx(-((1 - p) ** 2) * np.log(p), rel=1e-4)
-    assert found["kept"] == [[1, 1, 1, 1], [1, 1, 1, 0], [1, 0, 1, 0]]
 
 
 def test_resumed_fit_equals_one_that_was_never_interrupted(tmp_path: Path) -> None:

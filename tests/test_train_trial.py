@@ -16,12 +16,12 @@ from runtime.labels import LABELS
 from runtime.preprocess import SUBSAMPLES, Preprocess
 from train.config import TrainConfig, with_settings
 from train.draw import Recording, heart_of_class, synthesise
-from train.fit import FitJob, FitOptions, FitResult, mixed, small_losses
+from train.fit import mixed
 from train.predict import PredictJob, moved
 from train.recordings import for_training, read_key, recording_signals, write_recordings
 from train.run_folder import SCHEMA, Predictions, write_oof
 from train.split import SplitRow, write_splits
-from train.trial import Trial, average, fit_nested, fit_trial, moved_pages, nested_jobs, table_row
+from train.trial import Trial, average, fit_trial, moved_pages, table_row
 
 
 def oof(folder: Path, paths: tuple[str, ...], p: list[list[float]]) -> Path:
@@ -100,34 +100,13 @@ def test_a_recording_lies_in_the_tensor_as_a_page_of_four_columns_would() -> Non
     assert found[2].max() == pytest.approx(v1.max(), abs=0.15)
 
 
-def test_small_losses_leave_out_the_largest_share_rounded_down() -> None:
-    losses = np.array([0.1, 3.0, 0.2, 2.0])
-    assert small_losses(losses, 0.5).tolist() == [1.0, 0.0, 1.0, 0.0]
-    assert small_losses(losses, 0.3).tolist() == [1.0, 0.0, 1.0, 1.0]
-    assert small_losses(losses, 0.0).tolist() == [1.0] * 4
-
-
-def test_nested_fits_hold_out_the_training_part_by_groups_and_never_see_the_fold() -> None:
-    labels, groups = tuple(i // 2 % 5 for i in range(60)), tuple(i // 2 for i in range(60))
-    train, test = tuple(range(10, 60)), tuple(range(10))
-    job = FitJob(
-        "fold 0", "tiny", Path("t"), labels, groups, train, test, FitOptions(), 1, Path("w")
-    )
-    jobs = nested_jobs(job, 4)
-    assert sorted(page for inner in jobs for page in inner.test) == list(train)
-    assert len({inner.work for inner in jobs}) == 4
-    for inner in jobs:
-        assert not set(inner.train) & set(test)
-        assert set(inner.train) | set(inner.test) == set(train)
-        assert not {groups[i] for i in inner.train} & {groups[i] for i in inner.test}
-
-
 def test_moving_a_page_moves_every_cell_and_leaves_paper_behind() -> None:
     values = np.zeros((1, 2, 16), np.uint8)
     values[0, 0, [0, 4, 11]] = 1, 2, 3
     assert moved(values, 1)[0, 0].tolist() == [0, 1, 0, 0, 0, 2] + [0] * 10
     assert moved(values, -1)[0, 0].tolist() == [0] * 10 + [3] + [0] * 5
     assert np.array_equal(moved(values, 0), values)
+    assert not moved(values, 4).any()
 
 
 def finished_run(folder: Path) -> Path:
@@ -158,6 +137,10 @@ def test_moved_pages_are_judged_by_the_mean_of_each_page_own_views(
 
     monkeypatch.setattr("train.trial.in_processes", answer)
     run = finished_run(tmp_path / "RUN")
+    with pytest.raises(UsageError, match=r"fold-0\.keras is missing"):
+        moved_pages(Trial(run, "cnn", (0,), TrainConfig(), tmp_path / "T"), (0,))
+    (run / "cnn").mkdir()
+    (run / "cnn" / "fold-1.keras").touch()
     row = moved_pages(Trial(run, "cnn", (1,), TrainConfig(), tmp_path / "T"), (0, 2))
     assert row.startswith("| T | 1 | 1.000 |")
     assert asked == [run / "cnn" / "fold-1.keras"]
@@ -165,29 +148,6 @@ def test_moved_pages_are_judged_by_the_mean_of_each_page_own_views(
     assert found.paths == tuple(f"{i}" for i in range(10, 20))
     # log odds at places 1 and 3 are log 4 and 3 log 4; their mean is log 16
     assert np.allclose(found.probabilities.max(axis=1), 16 / 20)
-
-
-def test_nested_predictions_teach_all_pages_but_the_held_out_fold(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def answer(_: Callable[..., Any], jobs: list[FitJob], __: int) -> list[FitResult]:
-        """Take pages of the fourth class for the first; be wrong of pages that were fitted on."""
-        fits = []
-        for job in jobs:
-            job.work.mkdir(parents=True)
-            taken = np.array(job.labels) % 3
-            taken[list(job.train)] = 4
-            fits.append(FitResult(job.name, 9 * np.eye(5)[taken], np.zeros((20, 1)), 1, ()))
-        return fits
-
-    monkeypatch.setattr("train.trial.in_processes", answer)
-    run = finished_run(tmp_path / "RUN")
-    table = fit_nested(Trial(run, "cnn", (0,), TrainConfig(), tmp_path / "T"), 2)
-    with np.load(tmp_path / "T" / "fold-0" / "result.npz") as stored:
-        logits = stored["logits"]
-    assert np.isnan(logits[:10]).all()
-    assert logits[10:].argmax(axis=1).tolist() == [0, 1, 2, 0, 1] * 2
-    assert table.splitlines()[-1] == "| 0 | 0 of 2 | 0 of 2 | 0 of 2 | 2 of 2 | 2 of 2 |"
 
 
 def test_folds_the_run_lacks_are_refused_for_trees_too(tmp_path: Path) -> None:

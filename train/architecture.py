@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,6 @@ class Architecture:
         Units of the layer that lets all leads together amplify or damp features; 0: none.
     dropout
         Share of the features dropped while training.
-    mean_pooling
-        Whether a stride takes the mean of its places instead of the largest: less changes when
-        a page moves by a column (Zhang 2019).
     """
 
     name: str
@@ -58,7 +55,6 @@ class Architecture:
     separate_leads: bool = False
     context: int = 0
     dropout: float = 0.3
-    mean_pooling: bool = False
 
 
 ARCHITECTURES = {
@@ -78,5 +74,3 @@ ARCHITECTURES = {
         (Block(64, 9, 2), Block(96, 9, 1), Block(128, 9, 2), Block(192, 7, 2), Block(256, 5, 1)),
     ),
 }
-
-ARCHITECTURES["tiny-mean"] = replace(ARCHITECTURES["tiny"], mean_pooling=True)

@@ -204,16 +204,11 @@ def _add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="fit nothing: score the mean of these folders' oof.csv",
     )
     trial.add_argument(
-        "--nested",
-        type=_count,
-        metavar="N",
-        help="predict each fold's training part in N parts of its own: a teacher for later trials",
-    )
-    trial.add_argument(
         "--moved",
         type=_folds,
         metavar="X,X",
-        help="fit nothing: judge the RUN's models by the mean over pages moved by these columns",
+        help="fit nothing: judge the RUN's models by the mean over pages moved by these columns, "
+        "e.g. --moved=-9,-3,3,9",
     )
     _add_verbose(trial)
     trial.set_defaults(run=_try)
@@ -237,7 +232,6 @@ def _try(options: argparse.Namespace) -> ExitCode:
         HEAD,
         Trial,
         average,
-        fit_nested,
         fit_trial,
         moved_pages,
         table_row,
@@ -256,9 +250,6 @@ def _try(options: argparse.Namespace) -> ExitCode:
     trial = Trial(
         options.data, options.name, options.folds, config, options.out, options.architecture
     )
-    if options.nested:
-        print(fit_nested(trial, options.nested))
-        return ExitCode.OK
     row = moved_pages(trial, options.moved) if options.moved else fit_trial(trial)
     print(HEAD, row, sep="\n")
     return ExitCode.OK

@@ -28,12 +28,11 @@ def _normalise(x: Any, name: str) -> Any:
     return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=name)(x)
 
 
-def _block(x: Any, block: Block, name: str, mean_pooling: bool) -> Any:
+def _block(x: Any, block: Block, name: str) -> Any:
     """Depthwise-separable residual block; pointwise shortcut where the shape changes."""
     shortcut = x
-    pool = layers.AveragePooling2D if mean_pooling else layers.MaxPooling2D
     if block.stride > 1:
-        shortcut = pool((1, block.stride), name=f"{name}_pool")(shortcut)
+        shortcut = layers.MaxPooling2D((1, block.stride), name=f"{name}_pool")(shortcut)
     if block.channels != x.shape[-1]:
         shortcut = layers.Conv2D(block.channels, 1, use_bias=False, name=f"{name}_match")(shortcut)
         shortcut = _normalise(shortcut, f"{name}_match_bn")
@@ -45,7 +44,7 @@ def _block(x: Any, block: Block, name: str, mean_pooling: bool) -> Any:
     x = _normalise(x, f"{name}_filter_bn")
     x = layers.ReLU(6.0, name=f"{name}_filter_relu")(x)
     if block.stride > 1:
-        x = pool((1, block.stride), name=f"{name}_filter_pool")(x)
+        x = layers.MaxPooling2D((1, block.stride), name=f"{name}_filter_pool")(x)
     x = layers.Conv2D(block.channels, 1, use_bias=False, name=f"{name}_mix")(x)
     x = _normalise(x, f"{name}_mix_bn")
     x = layers.Add(name=f"{name}_add")([x, shortcut])
@@ -71,7 +70,7 @@ def _trunk(x: Any, architecture: Architecture, height: int) -> Any:
     if architecture.separate_leads:
         x = _cells_as_rows(x)
     for index, block in enumerate(architecture.blocks):
-        x = _block(x, block, f"block{index}", architecture.mean_pooling)
+        x = _block(x, block, f"block{index}")
     return x if architecture.separate_leads else _cells_as_rows(x)
 
 

@@ -21,7 +21,6 @@ from runtime.labels import LABELS
 from runtime.preprocess import Preprocess
 from train.architecture import ARCHITECTURES
 from train.augment import SignalAugmentation, draw, vary
-from train.confident import doubted
 from train.progress import bar
 from train.recordings import read_key
 from train.split import inner_validation
@@ -38,9 +37,6 @@ ENVIRONMENT = {
     "MALLOC_TOP_PAD_": "1000000000",
 }
 """Set before a fitting process starts."""
-
-WARM_UP = 10
-"""Epochs after which the whole `FitOptions.small_loss_share` is left out (Han et al. 2018)."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +72,6 @@ class FitOptions:
     teacher, teacher_share
         Folder of a trial whose fold models' probabilities are mixed into the targets with this
         share; empty: the labels alone.
-    doubted_weight
-        Of a page that `train.confident` doubts by the teacher's probabilities; use it with a
-        teacher that has not seen the pages (``try --nested``).
-    focal_gamma
-        Exponent by which pages that are right already count less (Lin et al. 2017); 0: never.
-    small_loss_share
-        Share of each batch, those of the largest loss, that is left out once `WARM_UP` epochs are
-        over and growing towards them: the self-paced half of co-teaching (Han et al. 2018).
     augmentation
         Changes of the training pages.
     """
@@ -101,9 +89,6 @@ class FitOptions:
     recordings_weight: float = 0.5
     teacher: str = ""
     teacher_share: float = 0.5
-    doubted_weight: float = 1.0
-    focal_gamma: float = 0.0
-    small_loss_share: float = 0.0
     augmentation: SignalAugmentation = field(default_factory=SignalAugmentation)
 
 
@@ -260,25 +245,6 @@ def mixed(
     )
 
 
-def training_loss(options: FitOptions) -> Any:
-    """Return the Keras loss on logits: cross-entropy, or its focal form."""
-    import keras
-
-    smoothing = options.label_smoothing
-    if not options.focal_gamma:
-        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
-    return keras.losses.CategoricalFocalCrossentropy(
-        alpha=1.0, gamma=options.focal_gamma, from_logits=True, label_smoothing=smoothing
-    )
-
-
-def small_losses(losses: np.ndarray, share: float) -> np.ndarray:
-    """Return 0 for the share (rounded down) of pages whose loss is largest, 1 for the rest."""
-    kept = np.ones(len(losses), np.float32)
-    kept[np.argsort(losses, kind="stable")[len(losses) - int(share * len(losses)) :]] = 0.0
-    return kept
-
-
 class _Fit:
     """State of one fit while it runs."""
 
@@ -302,7 +268,9 @@ class _Fit:
             keras.optimizers.AdamW(
                 self.options.learning_rate, weight_decay=self.options.weight_decay
             ),
-            training_loss(self.options),
+            keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=self.options.label_smoothing
+            ),
             weighted_metrics=[],
             metrics=["accuracy"],
         )
@@ -373,9 +341,8 @@ class _Fit:
         self.targets = np.eye(len(LABELS), dtype=np.float32)[labels]
         self.example_weights = self.weights[labels]
         if self.options.teacher:
-            share, taught = self.options.teacher_share, self._taught()
-            self.targets = (1 - share) * self.targets + share * taught
-            self.example_weights[doubted(labels, taught)] *= self.options.doubted_weight
+            share = self.options.teacher_share
+            self.targets = (1 - share) * self.targets + share * self._taught()
         if self.job.recordings is not None:
             self._add_recordings(self.job.recordings)
 
@@ -409,19 +376,11 @@ class _Fit:
             weight = self.example_weights[chosen]
             if self.options.mixup:
                 x, y, weight = mixed(x, y, weight, self.options.mixup, rng)
-            if self.options.small_loss_share:
-                weight = weight * self._trusted(x, y)
             self.learner.reset_metrics()
             logs = self.learner.train_on_batch(x, y, sample_weight=weight)
             total += len(chosen) * np.array(logs[:2], dtype=float)
         loss, accuracy = total / len(order)
         return float(loss), float(accuracy)
-
-    def _trusted(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return 0 for the pages of a batch whose loss is largest, 1 for the rest."""
-        logits = np.asarray(self.learner.predict_on_batch(x))
-        losses = np.logaddexp.reduce(logits, axis=1) - (y * logits).sum(axis=1)
-        return small_losses(losses, self.options.small_loss_share * min(1, self.epoch / WARM_UP))
 
     def _validate(self) -> dict[str, float]:
         """Judge the mean weights on the watched pages; keep the best where these choose."""

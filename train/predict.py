@@ -50,11 +50,10 @@ def moved(values: np.ndarray, columns: int) -> np.ndarray:
     """Return tensors [n, H, W] whose twelve cells each are moved right by some columns."""
     n, height, width = values.shape
     cells = values.reshape(n, height, len(CANONICAL[0]), -1)
+    place = np.arange(cells.shape[3]) - columns
+    inside = (place >= 0) & (place < cells.shape[3])
     out = np.zeros_like(cells)
-    if columns >= 0:
-        out[..., columns:] = cells[..., : cells.shape[3] - columns]
-    else:
-        out[..., :columns] = cells[..., -columns:]
+    out[..., inside] = cells[..., place[inside]]
     return out.reshape(n, height, width)
 
 

@@ -17,7 +17,6 @@ from runtime.labels import LABELS
 from runtime.preprocess import Preprocess
 from train.architecture import ARCHITECTURES
 from train.calibrate import cross_fitted, log_probabilities, softmax
-from train.confident import doubted
 from train.config import NETWORKS, TrainConfig
 from train.fit import FitJob, FitResult, run
 from train.measured import measured
@@ -25,7 +24,7 @@ from train.networks import TrainingData, fold_jobs, in_processes
 from train.predict import PredictJob, moved, run_network
 from train.recordings import write_recordings
 from train.run_folder import Predictions, RunFolder, read_oof, read_run, write_oof
-from train.split import grouped_folds, read_splits
+from train.split import read_splits
 
 MEASURED = "measured"
 """Name of the trees of `train.measured` in a trial."""
@@ -160,49 +159,14 @@ def judged(trial: Trial, probabilities: np.ndarray) -> str:
     return table_row(trial.out.name, found)
 
 
-def nested_jobs(job: FitJob, parts: int) -> list[FitJob]:
-    """Return fits that hold out one part after the other of a fit's own training part."""
-    pages = np.array(job.train)
-    groups = np.array(job.groups)[pages].tolist()
-    held_out = grouped_folds(np.array(job.labels)[pages], groups, parts, job.seed)
-    return [
-        replace(
-            job,
-            name=f"{job.name}, part {i}",
-            train=tuple(pages[held_out != i].tolist()),
-            test=tuple(pages[held_out == i].tolist()),
-            work=job.work / f"part-{i}",
-        )
-        for i in range(parts)
-    ]
-
-
-def fit_nested(trial: Trial, parts: int) -> str:
-    """Predict each fold's training part by models that saw neither the page nor the fold.
-
-    The trial's folder becomes a teacher (`train.fit.FitOptions`); the held-out fold is NaN in it.
-
-    Returns
-    -------
-    str
-        A table of how many pages of each class `train.confident` doubts in each fold.
-    """
-    rows = [["doubted, without fold", *LABELS], ["---"] * (1 + len(LABELS))]
-    for k, job in zip(trial.folds, trial_jobs(trial), strict=True):
-        logits = np.full((len(job.labels), len(LABELS)), np.nan)
-        jobs = nested_jobs(job, parts)
-        for inner, fit in zip(jobs, in_processes(run, jobs, trial.config.processes), strict=True):
-            logits[list(inner.test)] = fit.logits[list(inner.test)]
-        np.savez(job.work / "result.npz", logits=logits)
-        labels = np.array(job.labels)[list(job.train)]
-        found = labels[doubted(labels, softmax(logits[list(job.train)]))]
-        counts = np.bincount(found, minlength=len(LABELS)), np.bincount(labels)
-        rows.append([str(k), *(f"{a} of {b}" for a, b in zip(*counts, strict=True))])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
 def moved_pages(trial: Trial, columns: Sequence[int]) -> str:
-    """Judge the RUN's own fold models by the mean over pages moved by some columns."""
+    """Judge the RUN's own fold models by the mean over pages moved by some columns.
+
+    Raises
+    ------
+    UsageError
+        As `trial_jobs`, or if the RUN has no such models.
+    """
     trial_jobs(trial)  # the checks
     data, folder = run_data(trial.run), RunFolder(trial.run)
     with np.load(folder.tensors, allow_pickle=False) as stored:
@@ -210,8 +174,10 @@ def moved_pages(trial: Trial, columns: Sequence[int]) -> str:
     logits = np.full((len(data.labels), len(LABELS)), np.nan)
     for k in trial.folds:
         here = data.folds == k
-        views = np.concatenate([moved(values[here], c) for c in columns])
-        job = PredictJob(folder.model(trial.name) / f"fold-{k}.keras", views)
+        file = folder.model(trial.name) / f"fold-{k}.keras"
+        if not file.is_file():
+            raise UsageError(f"{file} is missing", "name a network that the RUN has")
+        job = PredictJob(file, np.concatenate([moved(values[here], c) for c in columns]))
         found = log_probabilities(in_processes(run_network, [job], 1)[0])
         logits[here] = found.reshape(len(columns), here.sum(), -1).mean(axis=0)
     return judged(trial, softmax(logits))

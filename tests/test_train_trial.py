@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +17,11 @@ from runtime.preprocess import SUBSAMPLES, Preprocess
 from train.config import TrainConfig, with_settings
 from train.draw import Recording, heart_of_class, synthesise
 from train.fit import mixed
+from train.predict import PredictJob, moved
 from train.recordings import for_training, read_key, recording_signals, write_recordings
-from train.run_folder import Predictions, write_oof
-from train.trial import average, table_row
+from train.run_folder import SCHEMA, Predictions, write_oof
+from train.split import SplitRow, write_splits
+from train.trial import Trial, average, fit_trial, moved_pages, table_row
 
 
 def oof(folder: Path, paths: tuple[str, ...], p: list[list[float]]) -> Path:
@@ -93,3 +98,59 @@ def test_a_recording_lies_in_the_tensor_as_a_page_of_four_columns_would() -> Non
     assert np.isfinite(found).all()
     v1 = recording.lead("V1")[2500:3700]  # the third column begins after 5 s
     assert found[2].max() == pytest.approx(v1.max(), abs=0.15)
+
+
+def test_moving_a_page_moves_every_cell_and_leaves_paper_behind() -> None:
+    values = np.zeros((1, 2, 16), np.uint8)
+    values[0, 0, [0, 4, 11]] = 1, 2, 3
+    assert moved(values, 1)[0, 0].tolist() == [0, 1, 0, 0, 0, 2] + [0] * 10
+    assert moved(values, -1)[0, 0].tolist() == [0] * 10 + [3] + [0] * 5
+    assert np.array_equal(moved(values, 0), values)
+    assert not moved(values, 4).any()
+
+
+def finished_run(folder: Path) -> Path:
+    """Write what a trial reads of a RUN: 20 pages in two folds, each drawn by its number alone."""
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps({"schema": SCHEMA, "folds": 2}))
+    rows = [SplitRow(f"{i}", LABELS[i % 5], f"s{i}", f"d{i}", i // 10, "") for i in range(20)]
+    write_splits(folder / "splits.csv", rows)
+    values = np.zeros((20, 2, 16), np.uint8)
+    values[np.arange(20), 0, 1] = np.arange(20)
+    np.savez(folder / "tensors.npz", values=values)
+    return folder
+
+
+def test_moved_pages_are_judged_by_the_mean_of_each_page_own_views(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def answer(_: Callable[..., Any], jobs: list[PredictJob], __: int) -> list[np.ndarray]:
+        """Be surer of a page's class the farther right its mark lies."""
+        place, number = jobs[0].values[:, 0].argmax(axis=1), jobs[0].values.max(axis=(1, 2))
+        p = np.full((len(place), 5), 0.1)
+        p[np.arange(len(place)), number % 5] = 0.1 * 4.0**place
+        p /= p.sum(axis=1, keepdims=True)
+        asked.append(jobs[0].file)
+        return [p]
+
+    monkeypatch.setattr("train.trial.in_processes", answer)
+    run = finished_run(tmp_path / "RUN")
+    with pytest.raises(UsageError, match=r"fold-0\.keras is missing"):
+        moved_pages(Trial(run, "cnn", (0,), TrainConfig(), tmp_path / "T"), (0,))
+    (run / "cnn").mkdir()
+    (run / "cnn" / "fold-1.keras").touch()
+    row = moved_pages(Trial(run, "cnn", (1,), TrainConfig(), tmp_path / "T"), (0, 2))
+    assert row.startswith("| T | 1 | 1.000 |")
+    assert asked == [run / "cnn" / "fold-1.keras"]
+    found = average([tmp_path / "T"])
+    assert found.paths == tuple(f"{i}" for i in range(10, 20))
+    # log odds at places 1 and 3 are log 4 and 3 log 4; their mean is log 16
+    assert np.allclose(found.probabilities.max(axis=1), 16 / 20)
+
+
+def test_folds_the_run_lacks_are_refused_for_trees_too(tmp_path: Path) -> None:
+    run = finished_run(tmp_path / "RUN")
+    with pytest.raises(UsageError, match="folds"):
+        fit_trial(Trial(run, "measured", (2,), TrainConfig(), tmp_path / "T"))

@@ -169,7 +169,9 @@ def _explained(options: argparse.Namespace) -> ExitCode:
 def _add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     trial = commands.add_parser("try", help=SUBCOMMANDS["try"])
     trial.add_argument("data", type=Path, metavar="RUN", help="finished RUN folder")
-    trial.add_argument("--name", default="cnn", metavar="NAME", help="cnn (default), cnn-accurate")
+    trial.add_argument(
+        "--name", default="cnn", metavar="NAME", help="cnn (default), cnn-accurate, measured"
+    )
     trial.add_argument(
         "--architecture", default="", metavar="NAME", help="of train/architecture.py (the model's)"
     )
@@ -201,12 +203,19 @@ def _add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="DIR",
         help="fit nothing: score the mean of these folders' oof.csv",
     )
+    trial.add_argument(
+        "--moved",
+        type=_folds,
+        metavar="X,X",
+        help="fit nothing: judge the RUN's models by the mean over pages moved by these columns, "
+        "e.g. --moved=-9,-3,3,9",
+    )
     _add_verbose(trial)
     trial.set_defaults(run=_try)
 
 
 def _folds(text: str) -> tuple[int, ...]:
-    """Read numbers of folds with commas between."""
+    """Read whole numbers with commas between."""
     return tuple(int(word) for word in text.split(","))
 
 
@@ -219,7 +228,14 @@ def _count(text: str) -> int:
 
 def _try(options: argparse.Namespace) -> ExitCode:
     from train.config import TrainConfig, check, read_toml, with_settings
-    from train.trial import HEAD, Trial, average, fit_trial, table_row
+    from train.trial import (
+        HEAD,
+        Trial,
+        average,
+        fit_trial,
+        moved_pages,
+        table_row,
+    )
 
     if options.average:
         name = " + ".join(folder.name for folder in options.average)
@@ -234,7 +250,8 @@ def _try(options: argparse.Namespace) -> ExitCode:
     trial = Trial(
         options.data, options.name, options.folds, config, options.out, options.architecture
     )
-    print(HEAD, fit_trial(trial), sep="\n")
+    row = moved_pages(trial, options.moved) if options.moved else fit_trial(trial)
+    print(HEAD, row, sep="\n")
     return ExitCode.OK
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.preprocess import CANONICAL
 from train.baselines import BlockMean, load, probabilities
 from train.calibrate import log_probabilities, softmax
 
@@ -43,6 +44,17 @@ def run_network(job: PredictJob) -> np.ndarray:
         x = job.values[start : start + BATCH, ..., None].astype(np.float32) / 255
         parts.append(np.asarray(model.predict_on_batch(x)["probabilities"], dtype=float))
     return np.concatenate(parts)
+
+
+def moved(values: np.ndarray, columns: int) -> np.ndarray:
+    """Return tensors [n, H, W] whose twelve cells each are moved right by some columns."""
+    n, height, width = values.shape
+    cells = values.reshape(n, height, len(CANONICAL[0]), -1)
+    place = np.arange(cells.shape[3]) - columns
+    inside = (place >= 0) & (place < cells.shape[3])
+    out = np.zeros_like(cells)
+    out[..., inside] = cells[..., place[inside]]
+    return out.reshape(n, height, width)
 
 
 def predict(root: Path, entry: dict[str, Any], values: np.ndarray) -> np.ndarray:

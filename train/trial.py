@@ -19,10 +19,15 @@ from train.architecture import ARCHITECTURES
 from train.calibrate import cross_fitted, log_probabilities, softmax
 from train.config import NETWORKS, TrainConfig
 from train.fit import FitJob, FitResult, run
+from train.measured import measured
 from train.networks import TrainingData, fold_jobs, in_processes
+from train.predict import PredictJob, moved, run_network
 from train.recordings import write_recordings
 from train.run_folder import Predictions, RunFolder, read_oof, read_run, write_oof
 from train.split import read_splits
+
+MEASURED = "measured"
+"""Name of the trees of `train.measured` in a trial."""
 
 HEAD = "| try | folds | accuracy | macro recall | recall | log loss |\n|---|---|---|---|---|---|"
 
@@ -49,7 +54,7 @@ class Trial:
     run
         A finished RUN.
     name
-        ``cnn`` or ``cnn-accurate``.
+        ``cnn``, ``cnn-accurate`` or `MEASURED`.
     folds
         Which to hold out, one after the other.
     config
@@ -82,9 +87,7 @@ def trial_jobs(trial: Trial) -> list[FitJob]:
         raise UsageError(
             f"{trial.architecture!r} is no architecture", f"choose from {', '.join(ARCHITECTURES)}"
         )
-    config = replace(trial.config, folds=int(read_run(trial.run)["folds"]))
-    if not trial.folds or not set(trial.folds) <= set(range(config.folds)):
-        raise UsageError(f"folds {list(trial.folds)}", f"the RUN has 0 to {config.folds - 1}")
+    config = replace(trial.config, folds=_folds_of_run(trial))
     jobs = fold_jobs(trial.name, run_data(trial.run), RunFolder(trial.run), config)
     recordings = trial.out / "recordings.npz" if config.signals else None
     if recordings is not None:
@@ -102,6 +105,14 @@ def trial_jobs(trial: Trial) -> list[FitJob]:
     ]
 
 
+def _folds_of_run(trial: Trial) -> int:
+    """Return how many folds the RUN has, if it has those of the trial."""
+    folds = int(read_run(trial.run)["folds"])
+    if not trial.folds or not set(trial.folds) <= set(range(folds)):
+        raise UsageError(f"folds {list(trial.folds)}", f"the RUN has 0 to {folds - 1}")
+    return folds
+
+
 def fit_trial(trial: Trial) -> str:
     """Fit a recipe, write oof.csv (uncalibrated) into its folder and return its table row.
 
@@ -110,21 +121,66 @@ def fit_trial(trial: Trial) -> str:
     UsageError
         As `trial_jobs`.
     """
+    if trial.name == MEASURED:
+        return judged(trial, _measured(trial))
     jobs = trial_jobs(trial)
     fits: list[FitResult] = in_processes(run, jobs, trial.config.processes)
     data = run_data(trial.run)
     logits = np.full((len(data.labels), len(LABELS)), np.nan)
     for k, fit in zip(trial.folds, fits, strict=True):
         logits[data.folds == k] = fit.logits[data.folds == k]
+    return judged(trial, softmax(logits))
+
+
+def _measured(trial: Trial) -> np.ndarray:
+    _folds_of_run(trial)
+    data, config = run_data(trial.run), trial.config
+    return measured(
+        RunFolder(trial.run).tensors,
+        data.labels,
+        data.folds,
+        trial.folds,
+        config.fit.balance,
+        config.seed,
+    )
+
+
+def judged(trial: Trial, probabilities: np.ndarray) -> str:
+    """Write oof.csv of the trial's folds, from probabilities of all pages; return the row."""
+    data = run_data(trial.run)
     kept = np.isin(data.folds, trial.folds)
     found = Predictions(
         tuple(path for path, keep in zip(data.paths, kept, strict=True) if keep),
         data.labels[kept],
         data.folds[kept],
-        softmax(logits[kept]),
+        probabilities[kept],
     )
     write_oof(trial.out / "oof.csv", found)
     return table_row(trial.out.name, found)
+
+
+def moved_pages(trial: Trial, columns: Sequence[int]) -> str:
+    """Judge the RUN's own fold models by the mean over pages moved by some columns.
+
+    Raises
+    ------
+    UsageError
+        As `trial_jobs`, or if the RUN has no such models.
+    """
+    trial_jobs(trial)  # the checks
+    data, folder = run_data(trial.run), RunFolder(trial.run)
+    with np.load(folder.tensors, allow_pickle=False) as stored:
+        values = stored["values"]
+    logits = np.full((len(data.labels), len(LABELS)), np.nan)
+    for k in trial.folds:
+        here = data.folds == k
+        file = folder.model(trial.name) / f"fold-{k}.keras"
+        if not file.is_file():
+            raise UsageError(f"{file} is missing", "name a network that the RUN has")
+        job = PredictJob(file, np.concatenate([moved(values[here], c) for c in columns]))
+        found = log_probabilities(in_processes(run_network, [job], 1)[0])
+        logits[here] = found.reshape(len(columns), here.sum(), -1).mean(axis=0)
+    return judged(trial, softmax(logits))
 
 
 def average(folders: Sequence[Path]) -> Predictions:

@@ -106,6 +106,21 @@ def test_off_white_paper_is_not_taken_for_a_grid(style: str, level: int) -> None
     assert panel.px_per_mm == pytest.approx(truth.px_per_mm, rel=0.01)
 
 
+@pytest.mark.parametrize("style", ["coarse", "strip-tall", "swift"])
+def test_photographed_panel_ends_where_its_grid_does(style: str) -> None:
+    """Header, blank sheet and noise beside a faint grid move its outline by no more than this."""
+    panel, truth = found(style, "3x4+1", "photo")
+    assert overlap(panel.quad, truth.panel) >= 0.95
+
+
+def test_flat_lead_counts_as_a_row() -> None:
+    """A lead I of 0.1 mV looks like a printed rule but for its beats."""
+    values = recording().values.copy()
+    values[0] *= 0.1 / np.ptp(values[0])
+    page, _ = draw_page(replace(recording(), values=values), "strip-wide", 3, layout="12x1")
+    assert find_panel(page_from_image(page)).layout == "12x1"
+
+
 def test_light_traces_on_a_dark_ground_are_read() -> None:
     page, truth = drawn("plain", "3x4+1")
     inverted = Image.fromarray(255 - np.asarray(page.convert("L")))

@@ -124,6 +124,10 @@ class RecordingFolder:
         """Count the recordings."""
         return len(self._rows)
 
+    def seconds(self, index: int) -> float:
+        """Return how long a recording is, s, without its padding."""
+        return int(self._rows[index]["n_valid"]) / RATE_HZ
+
     def __getitem__(self, index: int) -> Recording:
         """Read one recording in mV, drift taken away, without its padding."""
         row = self._rows[index]

@@ -30,6 +30,8 @@ __all__ = ["Study"]
 _CAPTURES: Final = ("clean", "scan", "fax", "photo")
 _SHEET_PAGES: Final = 100
 _ROUNDS: Final = 15
+_PAGE_SECONDS: Final = 10.0
+"""Length of recording that a page shows, s; leads of a shorter one would end before their cells."""
 _FULL_SIZE: Final = (2213, 1572)
 """Size of a cart's page at full size, px (../shared/data/README.md)."""
 
@@ -111,8 +113,11 @@ class Study:
         return [pages[i] for i in sorted(int(i) for i in chosen)]
 
     def _real(self, index: int) -> Recording:
+        """Return one of the recordings that fill a page, or the next one that does."""
         order = np.random.default_rng([self.seed, 21]).permutation(len(self._folder))
-        return self._folder[int(order[index % len(order)])]
+        following = (int(order[i % len(order)]) for i in range(index, index + len(order)))
+        whole = (i for i in following if self._folder.seconds(i) >= _PAGE_SECONDS)
+        return self._folder[next(whole, int(order[index % len(order)]))]
 
     def _mixed(self, index: int) -> Recording:
         """Two real recordings, then one of our own."""

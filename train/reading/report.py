@@ -15,11 +15,11 @@ Written by `{command}`; the numbers are in
 """
 
 _PANEL_NOTE = """\
-Pages are drawn (`train/draw`) from real and from synthetic recordings in {styles} cart styles and
-six layouts, then stored and read back like a file from a cart. `clean` is the cart's own file,
-`scan` a flatbed scan (turns, skew up to 9 degrees, blur, noise, JPEG 45-95), `fax` one bit a pixel,
-`photo` a phone photo (perspective, shadow, folds, desk). The panel is the grid's area where the
-grid belongs to the traces alone, else the tight band around the ink of the traces.
+Pages are drawn (`train/draw`) from real recordings of 10 s and from synthetic ones in {styles} cart
+styles and six layouts, then stored and read back like a file from a cart. `clean` is the cart's own
+file, `scan` a flatbed scan (turns, skew up to 9 degrees, blur, noise, JPEG 45-95), `fax` one bit a
+pixel, `photo` a phone photo (perspective, shadow, folds, desk). The panel is the grid's area where
+the grid belongs to the traces alone, else the tight band around the ink of the traces.
 """
 
 

@@ -9,7 +9,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 
 from train.negatives import KINDS, negatives
-from train.negatives.__main__ import Judged, pooled, summarise
+from train.negatives.__main__ import Judged, main, pooled, summarise
 
 
 def test_each_part_has_enough_of_every_kind():
@@ -53,3 +53,10 @@ def test_rejections_are_counted_by_group_with_intervals():
     rejected, n, (low, high) = pooled(table)
     assert (rejected, n) == (1, 3)
     assert low < 1 / 3 < high
+
+
+def test_a_folder_without_ecg5_is_named_before_the_long_work(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--data", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "name the folder that ecg5 is in" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import csv
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,14 +114,16 @@ def _print(title: str, table: dict[str, Any], wrong: str) -> None:
                 print(f"{wrong}: {name}  {reason}", file=sys.stderr)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m train.negatives", description=__doc__)
     parser.add_argument("--data", type=Path, help="folder that holds ecg5")
     parser.add_argument("--every", type=int, default=1, help="take every n-th page of ecg5")
     parser.add_argument("--pages", type=int, default=400, help="drawn pages")
     parser.add_argument("--out", type=Path, help="write all of it as JSON")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    if options.data and not (options.data / "ecg5" / "manifest.csv").is_file():
+        parser.error(f"{options.data} holds no ecg5/manifest.csv: name the folder that ecg5 is in")
     limits = QualityLimits()
     others = summarise(judge_negatives(limits))
     ecgs = summarise(judge_drawn(options.pages, limits))

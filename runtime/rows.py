@@ -30,6 +30,9 @@ GAP_MM = 2.0
 PULSE_ZONE_MM = 14.0
 #: Rows lie at least this far apart (mm); the closest seen on a real page are 10 mm apart.
 ROW_DISTANCE_MM = 6.0
+#: From this many rows on, one that lies further off than so many usual gaps is none of them.
+LEAST_REGULAR = 4
+FAR_GAPS = 2.3
 #: Strokes narrower than this (mm) are letters or pulses, flatter than `FLAT_MM` printed rules.
 TRACE_WIDTH_MM = 10.0
 FLAT_MM = 2.0
@@ -99,7 +102,7 @@ def find_rows(long: Runs, mm: float) -> Rows | None:
     score = np.convolve(score, np.ones(3) / 3, mode="same")
     peaks = _peaks(score, max(1, round(ROW_DISTANCE_MM * mm / step)))
     peaks = [peak for peak in peaks if not _is_rule(long, (peak[1] + 0.5) * step, mm)]
-    places = _row_places(peaks)
+    places = _neighbours(_row_places(peaks))
     if not places:
         return None
     levels = _levels(long, (np.array(places) + 0.5) * step, 3 * step)
@@ -263,6 +266,17 @@ def _row_places(peaks: list[tuple[float, int]]) -> list[int]:
         if gap >= best:
             best, chosen = gap, count
     return sorted(place for _, place in peaks[:chosen])
+
+
+def _neighbours(places: list[int]) -> list[int]:
+    """Leave out what lies far above or below the other rows: a line of print, the sheet's edge."""
+    while len(places) >= LEAST_REGULAR:
+        gaps = np.diff(places)
+        far = gaps > FAR_GAPS * median(gaps)
+        if not (far[0] or far[-1]):
+            break
+        places = places[1:] if far[0] else places[:-1]
+    return places
 
 
 def _levels(runs: Runs, places: NDArray[np.float64], reach: float) -> NDArray[np.float64]:

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from runtime.ink import runs_of
 from runtime.page import Page, open_document, page_from_image
 from runtime.panel import LAYOUTS, Panel, find_panel
 from runtime.preprocess import Preprocess
+from runtime.rows import find_rows
 from train.draw import Heart, Recording, Truth, draw_page, synthesise
 from train.reading.geometry import overlap
 
@@ -119,6 +121,18 @@ def test_flat_lead_counts_as_a_row() -> None:
     values[0] *= 0.1 / np.ptp(values[0])
     page, _ = draw_page(replace(recording(), values=values), "strip-wide", 3, layout="12x1")
     assert find_panel(page_from_image(page)).layout == "12x1"
+
+
+def test_a_line_far_below_the_rows_is_none_of_them() -> None:
+    """The edge of a sheet looks like one more trace."""
+    mask = np.zeros((1000, 800), dtype=bool)
+    x = np.arange(40, 760)
+    for level in (60, 120, 180, 240, 300, 360, 900):
+        y = (level + 6 * np.sin(x / 9)).astype(int)
+        mask[y, x] = mask[y + 1, x] = True
+    rows = find_rows(runs_of(mask), mm=3.0)
+    assert rows is not None
+    assert rows.levels == pytest.approx([60, 120, 180, 240, 300, 360], abs=8)
 
 
 def test_light_traces_on_a_dark_ground_are_read() -> None:

@@ -63,16 +63,16 @@ class Area:
         ``"grid"`` or ``"traces"``.
     """
 
-    @property
-    def pixels(self) -> tuple[slice, slice]:
-        """Rows and columns of a picture that lie inside."""
-        return np.s_[int(self.top) : int(self.bottom), int(self.left) : int(self.right)]
-
     left: float
     top: float
     right: float
     bottom: float
     source: str
+
+    @property
+    def pixels(self) -> tuple[slice, slice]:
+        """Rows and columns of a picture that lie inside."""
+        return np.s_[int(self.top) : int(self.bottom), int(self.left) : int(self.right)]
 
 
 def panel_area(

@@ -11,6 +11,7 @@ from runtime.area import Area, panel_area
 from runtime.grid import grid_scale
 from runtime.ink import ink_of, ink_threshold
 from runtime.layout import ARRANGEMENTS, Arrangement, choose_layout
+from runtime.pen import thin_line
 from runtime.quantile import median, medians
 from runtime.rows import find_rows, long_strokes, refine_rows, without_rules
 from runtime.strokes import Strokes, strokes_of
@@ -20,7 +21,6 @@ from runtime.trace import (
     follow_rows,
     lead_of_row,
     separator_columns,
-    thin_line,
 )
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _read_rows(printed: _Print, found: Rows) -> tuple[Reading, range]:
     count = int(within[-1]) + 1 - first if within.size else len(found.levels)
     guess = (found.right - found.left) / (ROW_SECONDS * PAPER_SPEED)
     levels = found.levels[first : first + count]
-    rows = refine_rows(runs, long_strokes(strokes, guess), levels, guess)
+    rows = refine_rows(strokes, long_strokes(strokes, guess), levels, guess)
     assumed = (rows.right - rows.left) / (ROW_SECONDS * PAPER_SPEED)
     levels = rows.levels
     inside = np.s_[int(levels[0]) : int(levels[-1]) + 1, int(rows.left) : int(rows.right)]

@@ -24,8 +24,10 @@ KNOWN_ROWS = (1, 3, 4, 6, 7, 12)
 #: Most peaks of ink that are looked at, and the least share of a page's columns in one.
 MAX_PEAKS = 18
 MIN_SCORE = 0.05
-#: A trace whose line is broken goes on after a gap up to this wide (mm).
+#: A trace whose line is broken goes on after a gap up to this wide (mm), in pieces at least so wide
+#: (mm); where the lines of a dark grid cross there are smaller specks.
 GAP_MM = 2.0
+PIECE_MM = 0.8
 #: How far (mm) from the traces' ends pulses stand.
 PULSE_ZONE_MM = 14.0
 #: Rows lie at least this far apart (mm); the closest seen on a real page are 10 mm apart.
@@ -115,13 +117,15 @@ def find_rows(long: Runs, mm: float) -> Rows | None:
     return Rows(baselines, levels, float(most[0]), float(some[-1] + 1))
 
 
-def refine_rows(runs: Runs, long: Runs, levels: NDArray[np.float64], mm: float) -> Rows:
+def refine_rows(strokes: Strokes, long: Runs, levels: NDArray[np.float64], mm: float) -> Rows:
     """Follow the baselines and place the ends of rows that are known to be there.
 
     Parameters
     ----------
-    runs, long : Runs
-        Ink, and the long strokes of it.
+    strokes : Strokes
+        Of the ink.
+    long : Runs
+        Its long strokes, as from :func:`long_strokes`.
     levels : ndarray of float64, shape (rows,)
         Roughly their baselines.
     mm : float
@@ -133,8 +137,9 @@ def refine_rows(runs: Runs, long: Runs, levels: NDArray[np.float64], mm: float) 
     """
     levels = _levels(long, levels, max(2.0, 2 * mm))
     baselines = _local_baselines(long, levels, mm)
-    pulses = find_pulses(runs, baselines, mm)
-    left, right = _ends(long, runs, baselines, pulses, mm)
+    pulses = find_pulses(strokes.runs, baselines, mm)
+    pieces = strokes.runs.where(strokes.widths() >= PIECE_MM * mm)
+    left, right = _ends(long, pieces, baselines, pulses, mm)
     return Rows(baselines, levels, left, right, pulses)
 
 
@@ -155,11 +160,7 @@ def long_strokes(strokes: Strokes, mm: float) -> Runs:
     count = len(runs.x)
     if count == 0:
         return runs
-    # Runs are sorted by column, and a stroke's label is its first run: so x[label] is its left end,
-    # and the last one written below its right end.
-    right = np.zeros(count, dtype=np.int32)
-    right[labels] = runs.x
-    wide = np.flatnonzero((right - runs.x)[labels] >= TRACE_WIDTH_MM * mm)
+    wide = np.flatnonzero(strokes.widths() >= TRACE_WIDTH_MM * mm)
     if wide.size == 0:
         return runs.where(np.zeros(count, dtype=bool))
     order = wide[np.argsort(labels[wide], kind="stable")]
@@ -327,13 +328,13 @@ def _local_baselines(runs: Runs, levels: NDArray[np.float64], mm: float) -> NDAr
 
 def _ends(
     long: Runs,
-    runs: Runs,
+    pieces: Runs,
     baselines: NDArray[np.float64],
     pulses: tuple[Pulse, ...],
     mm: float,
 ) -> tuple[float, float]:
     """Place the first and the last column of the traces, between the calibration pulses."""
-    width, _ = runs.size
+    width, _ = pieces.size
     count = len(baselines)
     counts = _rows_at(long, baselines, mm)
     most = np.flatnonzero(counts >= max(1.0, 0.5 * count))
@@ -342,7 +343,7 @@ def _ends(
         return 0.0, float(width)
     first, last = int(most[0]), int(some[-1])
     # A broken line goes on in shorter strokes.
-    beyond = np.flatnonzero(_rows_at(runs, baselines, mm) >= max(1.0, 0.5 * count))
+    beyond = np.flatnonzero(_rows_at(pieces, baselines, mm) >= max(1.0, 0.5 * count))
     after = np.concatenate([[last], beyond[beyond > last]])
     breaks = np.flatnonzero(np.diff(after) > GAP_MM * mm)
     last = int(after[breaks[0]]) if breaks.size else int(after[-1])
@@ -357,9 +358,13 @@ def _ends(
 
 
 def _rows_at(runs: Runs, baselines: NDArray[np.float64], mm: float) -> NDArray[np.int64]:
-    """Return how many rows have ink near their baseline in each column."""
+    """Return how many rows have ink near their baseline in each column.
+
+    A run that is near several baselines is a frame's or a line between leads.
+    """
     y = baselines[:, runs.x]
     at = (runs.top < y + 2.5 * mm) & (runs.bottom > y - 2.5 * mm)
+    at &= np.count_nonzero(at, axis=0) < 2
     row, run = np.nonzero(at)
     hit = np.zeros(baselines.shape, dtype=bool)
     hit[row, runs.x[run]] = True

@@ -44,6 +44,14 @@ class Strokes:
         place = np.cumsum(keep) - 1
         return Strokes(runs.where(keep), pairs_left, pairs_right, place[self.labels[keep]])
 
+    def widths(self) -> NDArray[np.int64]:
+        """Return how many columns each run's stroke goes on from its first, shape (n,)."""
+        # Runs are sorted by column, and a stroke's label is its first run: so x[label] is its left
+        # end, and the last one written below its right end.
+        right = np.zeros(len(self.labels), dtype=np.int32)
+        right[self.labels] = self.runs.x
+        return np.asarray((right - self.runs.x)[self.labels])
+
     def pairs_where(self, keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the touching pairs among the runs for which `keep` is true, as their indices."""
         both = keep[self.left] & keep[self.right]

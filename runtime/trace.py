@@ -22,7 +22,6 @@ __all__ = [
     "follow_rows",
     "lead_of_row",
     "separator_columns",
-    "thin_line",
 ]
 
 #: Voltage from the lower to the upper edge of a lead's box, mV.
@@ -352,64 +351,6 @@ def _widest(stretch: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
     padded = np.pad(filled, ((0, 0), (reach, reach)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=1)
     return windows.max(axis=2)
-
-
-def thin_line(
-    traces: RowTraces,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Take the pen's width off the rows' ink.
-
-    Parameters
-    ----------
-    traces : RowTraces
-
-    Returns
-    -------
-    top, bottom : ndarray of float32, shape (rows, w)
-        Highest and lowest place of the line's middle in each column, px.
-    signal : ndarray of float32, shape (rows, w)
-        Its most telling place: the tip where a steep wave turns, else the middle.
-    """
-    half = traces.line_width / 2
-    top, bottom = traces.top + half, traces.bottom - half
-    crest, trough, upper, lower = top, bottom, top, bottom
-    reach = round((traces.line_width - 1.0) / 2)
-    if reach >= 1:
-        # A pen as wide as several columns shows a stroke in all of them: keep what all agree on.
-        crest, trough = _around(top, reach), -_around(-bottom, reach)
-        upper, lower = -_around(-top, reach), _around(bottom, reach)
-    middle = ((upper + lower) / 2).astype(np.float32)
-    crossed = upper > lower
-    upper, lower = np.where(crossed, middle, upper), np.where(crossed, middle, lower)
-    before, after = _shifted(middle, 1), _shifted(middle, -1)
-    with np.errstate(invalid="ignore"):
-        rise, fall = np.fmin(before, after) - upper, lower - np.fmax(before, after)
-        steep = trough - crest > 0.75
-        turns_up = steep & (rise > 0) & (rise >= fall)
-        turns_down = steep & (fall > 0) & (fall > rise)
-    signal = np.where(turns_up, crest, np.where(turns_down, trough, middle))
-    crossed = top > bottom
-    flat = (top + bottom) / 2
-    top, bottom = np.where(crossed, flat, top), np.where(crossed, flat, bottom)
-    return top.astype(np.float32), bottom.astype(np.float32), signal.astype(np.float32)
-
-
-def _around(values: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
-    """Return the smallest known value within `reach` columns."""
-    best = values
-    for shift in range(1, reach + 1):
-        best = np.fmin(best, np.fmin(_shifted(values, shift), _shifted(values, -shift)))
-    return np.where(np.isnan(values), values, best)
-
-
-def _shifted(values: NDArray[np.float32], by: int) -> NDArray[np.float32]:
-    """Return the values of the column `by` before; NaN beyond the ends."""
-    out = np.full_like(values, np.nan)
-    if by > 0:
-        out[:, by:] = values[:, :-by]
-    else:
-        out[:, :by] = values[:, -by:]
-    return out
 
 
 def lead_of_row(

@@ -1,0 +1,119 @@
+"""Takes the pen's width off the ink of a trace: the signal that the pen followed.
+
+A pen of some width leaves ink in every column it comes near to, so a narrow wave looks wider than
+it is and its legs overlap. What is left when half the width is taken off on every side is the
+stretch that the pen's middle went through in each column; the shortest way through all stretches
+tells where it entered and left each column, and so its mean height there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from runtime.trace import RowTraces
+
+__all__ = ["thin_line"]
+
+#: Lines along the upper and the lower ends of the ink that are this far apart (px) differ.
+DOUBTFUL = 0.75
+
+
+def thin_line(
+    traces: RowTraces,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Take the pen's width off the rows' ink.
+
+    Parameters
+    ----------
+    traces : RowTraces
+
+    Returns
+    -------
+    top, bottom : ndarray of float32, shape (rows, w)
+        Highest and lowest place of the line's middle in each column, px.
+    signal : ndarray of float32, shape (rows, w)
+        Its mean place in each column, px.
+    """
+    half = traces.line_width / 2
+    top, bottom = _ordered(traces.top + half, traces.bottom - half)
+    # Ink reaches half a pen's width beyond the stretch inside a column, a column being 1 px wide.
+    reach = max(0.0, 0.4 * traces.line_width - 0.1)
+    upper, lower = _ordered(-_least(-top, reach), _least(bottom, reach))
+    return top, bottom, _chosen(_following(upper), -_following(-lower))
+
+
+def _ordered(
+    top: NDArray[np.float32], bottom: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the edges; their middle where they have crossed."""
+    middle = (top + bottom) / 2
+    return np.fmin(top, middle), np.fmax(bottom, middle)
+
+
+def _least(values: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
+    """Return the smallest known value within `reach` columns, interpolated between columns."""
+    whole = int(reach)
+    best = values
+    for shift in range(1, whole + 2):
+        nearer = best
+        for moved in (_shifted(values, shift), _shifted(values, -shift)):
+            best = np.fmin(best, moved)
+    best = nearer + np.float32(reach - whole) * (best - nearer)
+    return np.where(np.isnan(values), values, best)
+
+
+def _shifted(values: NDArray[np.float32], by: int) -> NDArray[np.float32]:
+    """Return the values of the column `by` before; NaN beyond the ends."""
+    out = np.full_like(values, np.nan)
+    if by > 0:
+        out[:, by:] = values[:, :-by]
+    else:
+        out[:, :by] = values[:, -by:]
+    return out
+
+
+def _following(top: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean place in each column of a line that goes along the upper ends, px.
+
+    It comes from where the columns' stretches meet, climbs to the end and goes down again.
+    """
+    entry = np.fmax(_shifted(top, 1), top)
+    leave = np.fmax(_shifted(top, -1), top)
+    up, down = entry - top, leave - top
+    return top + (up * up + down * down) / np.maximum(2 * (up + down), np.float32(1e-3))
+
+
+def _chosen(high: NDArray[np.float32], low: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Choose between the lines along the upper and the lower ends, where they differ.
+
+    They differ where a wave is no wider than the pen. Seen from where they agree before and after,
+    it points up or down.
+    """
+    signal = (high + low) / 2
+    doubtful = low - high > DOUBTFUL
+    edges = np.flatnonzero(np.diff(doubtful, axis=1, prepend=False, append=False))
+    if edges.size == 0:
+        return signal
+    pitch = doubtful.shape[1] + 1
+    row, place = edges[0::2] // pitch, edges % pitch
+    first, last = place[0::2], place[1::2]
+    before = _known(signal, row, first - 1, high[row, first], low[row, first])
+    after = _known(signal, row, last, high[row, last - 1], low[row, last - 1])
+    part = np.flatnonzero(doubtful)
+    count = last - first
+    step = np.arange(len(part)) - np.repeat(np.cumsum(count) - count, count) + 1
+    base = np.repeat(before, count) + step * np.repeat((after - before) / (count + 1), count)
+    crest, trough = high.ravel()[part], low.ravel()[part]
+    signal.ravel()[part] = np.where(base - crest >= trough - base, crest, trough)
+    return signal
+
+
+def _known(signal, row, column, high, low):
+    inside = np.clip(column, 0, signal.shape[1] - 1)
+    value = np.where(inside == column, signal[row, inside], np.nan)
+    return np.where(np.isnan(value), (high + low) / 2, value)

@@ -1,9 +1,10 @@
 """Takes the pen's width off the ink of a trace: the signal that the pen followed.
 
 A pen of some width leaves ink in every column it comes near to, so a narrow wave looks wider than
-it is and its legs overlap. What is left when half the width is taken off on every side is the
-stretch that the pen's middle went through in each column; the shortest way through all stretches
-tells where it entered and left each column, and so its mean height there.
+it is and the ink between its legs is solid. What is left when half the width is taken off on every
+side is the stretch that the pen's middle went through in each column. On the flanks of a wave both
+ends of the stretches tell the same line; where they do not, the pen followed the end that points
+away from the line before and after.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["thin_line"]
 
+#: Ink reaches this share of the line's width, less `SHARP` (px), beyond the columns that the pen's
+#: middle went through: less than half of it, for a pen is round and its ink fades to the sides.
+REACH = 0.3
+SHARP = 0.1
 #: Lines along the upper and the lower ends of the ink that are this far apart (px) differ.
 DOUBTFUL = 0.75
 
@@ -41,8 +46,7 @@ def thin_line(
     """
     half = traces.line_width / 2
     top, bottom = _ordered(traces.top + half, traces.bottom - half)
-    # Ink reaches half a pen's width beyond the stretch inside a column, a column being 1 px wide.
-    reach = max(0.0, 0.4 * traces.line_width - 0.1)
+    reach = max(0.0, REACH * traces.line_width - SHARP)
     upper, lower = _ordered(-_least(-top, reach), _least(bottom, reach))
     return top, bottom, _chosen(_following(upper), -_following(-lower))
 
@@ -113,7 +117,14 @@ def _chosen(high: NDArray[np.float32], low: NDArray[np.float32]) -> NDArray[np.f
     return signal
 
 
-def _known(signal, row, column, high, low):
+def _known(
+    signal: NDArray[np.float32],
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    high: NDArray[np.float32],
+    low: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Return the signal in some columns; the middle between `high` and `low` where there is none."""
     inside = np.clip(column, 0, signal.shape[1] - 1)
     value = np.where(inside == column, signal[row, inside], np.nan)
     return np.where(np.isnan(value), (high + low) / 2, value)

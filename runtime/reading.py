@@ -262,6 +262,8 @@ def _timed(rows: Rows, mm: float) -> Rows:
     low, high = usual - SHORT_ROW_MM, usual + LONG_ROW_MM
     if low <= length <= high or not 0.8 * usual < length < 1.2 * usual:
         return rows
+    if low <= length - rows.continued / mm <= high:  # it was the grid that went on
+        return replace(rows, right=rows.right - rows.continued)
     if any(0 <= rows.left - pulse.right < PULSE_GAP_MM * mm for pulse in rows.pulses[:1]):
         width = rows.baselines.shape[1]
         return replace(rows, right=min(float(width), rows.left + usual * mm))

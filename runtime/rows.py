@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,6 +62,8 @@ class Rows:
     left, right : float
         Where the traces begin and end, calibration pulses left out.
     pulses : tuple of Pulse
+    continued : float
+        By how much of it `right` was moved on along a broken line, px.
     """
 
     baselines: NDArray[np.float64]
@@ -69,11 +71,12 @@ class Rows:
     left: float
     right: float
     pulses: tuple[Pulse, ...] = ()
+    continued: float = 0.0
 
     def part(self, first: int, count: int) -> Rows:
         """Return `count` rows from row `first` on."""
         chosen = slice(first, first + count)
-        return Rows(self.baselines[chosen], self.levels[chosen], self.left, self.right, self.pulses)
+        return replace(self, baselines=self.baselines[chosen], levels=self.levels[chosen])
 
 
 def find_rows(long: Runs, mm: float) -> Rows | None:
@@ -139,8 +142,8 @@ def refine_rows(strokes: Strokes, long: Runs, levels: NDArray[np.float64], mm: f
     baselines = _local_baselines(long, levels, mm)
     pulses = find_pulses(strokes.runs, baselines, mm)
     pieces = strokes.runs.where(strokes.widths() >= PIECE_MM * mm)
-    left, right = _ends(long, pieces, baselines, pulses, mm)
-    return Rows(baselines, levels, left, right, pulses)
+    left, right, continued = _ends(long, pieces, baselines, pulses, mm)
+    return Rows(baselines, levels, left, right, pulses, continued)
 
 
 def long_strokes(strokes: Strokes, mm: float) -> Runs:
@@ -332,29 +335,36 @@ def _ends(
     baselines: NDArray[np.float64],
     pulses: tuple[Pulse, ...],
     mm: float,
-) -> tuple[float, float]:
-    """Place the first and the last column of the traces, between the calibration pulses."""
+) -> tuple[float, float, float]:
+    """Place the first and the last column of the traces, between the calibration pulses.
+
+    Returns
+    -------
+    left, right, continued : float
+        As in `Rows`.
+    """
     width, _ = pieces.size
     count = len(baselines)
     counts = _rows_at(long, baselines, mm)
     most = np.flatnonzero(counts >= max(1.0, 0.5 * count))
     some = np.flatnonzero(counts >= max(1.0, 0.25 * count))
     if most.size == 0:
-        return 0.0, float(width)
+        return 0.0, float(width), 0.0
     first, last = int(most[0]), int(some[-1])
     # A broken line goes on in shorter strokes.
     beyond = np.flatnonzero(_rows_at(pieces, baselines, mm) >= max(1.0, 0.5 * count))
     after = np.concatenate([[last], beyond[beyond > last]])
     breaks = np.flatnonzero(np.diff(after) > GAP_MM * mm)
-    last = int(after[breaks[0]]) if breaks.size else int(after[-1])
+    end = int(after[breaks[0]]) if breaks.size else int(after[-1])
+    last, continued = end, end - last
     reach = PULSE_ZONE_MM * mm
     if pulses and pulses[0].right < first + reach:  # only the outermost can be one
         after = most[most >= pulses[0].right]
         first = int(after[0]) if after.size else first
     if pulses and pulses[-1].left > last - reach:
         before = some[some < pulses[-1].left]
-        last = int(before[-1]) if before.size else last
-    return float(first), float(last + 1)
+        last, continued = (int(before[-1]), 0) if before.size else (last, continued)
+    return float(first), float(last + 1), float(continued)
 
 
 def _rows_at(runs: Runs, baselines: NDArray[np.float64], mm: float) -> NDArray[np.int64]:

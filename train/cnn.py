@@ -209,11 +209,12 @@ def logits_model(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, model.get_layer("logits").output, name="logits_model")
 
 
-def with_temperature(model: keras.Model, architecture: Architecture, temperature: float) -> Any:
-    """Return a copy of ``model`` that divides its logits by ``temperature``."""
-    copy = build(architecture, tuple(model.input.shape[1:]), temperature)
-    copy.set_weights(model.get_weights())
-    return copy
+def rebuilt(model: keras.Model, architecture: Architecture) -> keras.Model:
+    """Return a network of an architecture with the weights and the temperature of ``model``."""
+    temperature = 1.0 / model.get_layer("temperature").scale
+    twin = build(architecture, tuple(model.input.shape[1:]), temperature)
+    twin.set_weights(model.get_weights())
+    return twin
 
 
 def multiply_accumulates(model: keras.Model) -> int:

@@ -157,8 +157,14 @@ def fitted_beside(folder: Path) -> dict[str, Any]:
     (folder / "teacher" / "fold-0").mkdir(parents=True)
     np.savez(folder / "teacher" / "fold-0" / "result.npz", logits=logits)
     state = fit._Fit(job)
+    x = state.values[..., None].astype(np.float32) / 255
+    state.answering.load_weights(job.work / "best.weights.h5")
+    state.model.set_weights(state.answering.get_weights())
     return {
         "missing": missing,
+        "answering": state.answering(x, training=False)["features"],
+        "fitted": state.model(x, training=False)["features"],
+        "features": fit.run(job).features,
         "labels": state.labels[state.train],
         "examples": state.examples[-4:] - signals,
         "targets": state.targets,
@@ -222,7 +228,7 @@ def test_one_graph_answers_as_the_mean_over_moved_pages_would(tmp_path: Path) ->
         assert np.allclose(out["as fitted"], out["page"], atol=1e-5)
 
 
-def test_recordings_and_a_teacher_stand_beside_the_pages(tmp_path: Path) -> None:
+def test_recordings_and_a_teacher_stand_beside_the_pages_and_moved_views_answer(tmp_path: Path) -> None:
     found = in_processes(fitted_beside, [tmp_path], 1)[0]
     assert found["missing"].startswith(f"{tmp_path / 'teacher' / 'fold-0' / 'result.npz'} is")
     assert not found["examples"].any()
@@ -232,6 +238,8 @@ def test_recordings_and_a_teacher_stand_beside_the_pages(tmp_path: Path) -> None
     assert np.allclose(found["weights"][:-4], 1.0)
     assert np.allclose(found["weights"][-4:], 0.25)
     assert np.isfinite(found["logits"]).all()
+    assert np.allclose(found["features"], found["answering"], atol=1e-5)
+    assert not np.allclose(found["features"], found["fitted"], atol=1e-3)
 
 
 def test_resumed_fit_equals_one_that_was_never_interrupted(tmp_path: Path) -> None:

@@ -157,19 +157,20 @@ def fitted_beside(folder: Path) -> dict[str, Any]:
     (folder / "teacher" / "fold-0").mkdir(parents=True)
     np.savez(folder / "teacher" / "fold-0" / "result.npz", logits=logits)
     state = fit._Fit(job)
+    result = fit.run(job)
     x = state.values[..., None].astype(np.float32) / 255
     state.answering.load_weights(job.work / "best.weights.h5")
     state.model.set_weights(state.answering.get_weights())
     return {
         "missing": missing,
-        "answering": state.answering(x, training=False)["features"],
-        "fitted": state.model(x, training=False)["features"],
-        "features": fit.run(job).features,
+        "answering": np.asarray(state.answering(x, training=False)["features"]),
+        "fitted": np.asarray(state.model(x, training=False)["features"]),
+        "features": result.features,
         "labels": state.labels[state.train],
         "examples": state.examples[-4:] - signals,
         "targets": state.targets,
         "weights": state.example_weights,
-        "logits": fit.run(job).logits,
+        "logits": result.logits,
     }
 
 
@@ -228,7 +229,7 @@ def test_one_graph_answers_as_the_mean_over_moved_pages_would(tmp_path: Path) ->
         assert np.allclose(out["as fitted"], out["page"], atol=1e-5)
 
 
-def test_recordings_and_a_teacher_stand_beside_the_pages_and_moved_views_answer(tmp_path: Path) -> None:
+def test_recordings_and_a_teacher_stand_beside_pages_and_views_answer(tmp_path: Path) -> None:
     found = in_processes(fitted_beside, [tmp_path], 1)[0]
     assert found["missing"].startswith(f"{tmp_path / 'teacher' / 'fold-0' / 'result.npz'} is")
     assert not found["examples"].any()

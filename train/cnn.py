@@ -62,7 +62,7 @@ def _views(x: Any, moved: tuple[int, ...]) -> Any:
     _, rows, width, channels = x.shape
     cells = _cells_as_rows(x, "cells_to_move")
     margin = max(abs(columns) for columns in moved)
-    # Joining paper to both sides costs the engines a third of what padding whole cells does.
+    # XNNPACK pads inner axes slowly: with joined paper all of this takes a third less time.
     paper = _paper(cells, margin)
     x = layers.Concatenate(axis=2, name="between_paper")([paper, cells, paper])
     views = [

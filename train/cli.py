@@ -207,8 +207,8 @@ def _add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--moved",
         type=_folds,
         metavar="X,X",
-        help="fit nothing: judge the RUN's models by the mean over pages moved by these columns, "
-        "e.g. --moved=-9,-3,3,9",
+        help="fit nothing: judge the RUN's models by the mean over pages moved by these columns "
+        "instead of their own, e.g. --moved=-9,-3,3,9",
     )
     _add_verbose(trial)
     trial.set_defaults(run=_try)

@@ -262,7 +262,9 @@ class _Fit:
         self.labels = np.array(job.labels)
         self._part()
         shape = (*self.values.shape[1:], 1)
-        self.model = cnn.build(ARCHITECTURES[job.architecture], shape)
+        architecture = ARCHITECTURES[job.architecture]
+        self.model = cnn.build(architecture.fitted, shape)
+        self.answering = cnn.build(architecture, shape)
         self.learner = cnn.logits_model(self.model)
         self.learner.compile(
             keras.optimizers.AdamW(
@@ -304,7 +306,7 @@ class _Fit:
             self._save_state()
         if not self.chooses_epoch:
             self.best, self.best_epoch = self.mean, self.epoch
-        self.model.set_weights(self.best)
+        self.answering.set_weights(self.best)
         self._write_result()
 
     def _stalled(self) -> bool:
@@ -384,10 +386,8 @@ class _Fit:
 
     def _validate(self) -> dict[str, float]:
         """Judge the mean weights on the watched pages; keep the best where these choose."""
-        current = [w.copy() for w in self.model.get_weights()]
-        self.model.set_weights(self.mean)
+        self.answering.set_weights(self.mean)
         logits = self._predict(self.watched)[0]
-        self.model.set_weights(current)
         truth = self.labels[self.watched]
         log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
         weight = self.weights[truth]
@@ -398,13 +398,16 @@ class _Fit:
         return {"val_loss": loss, "val_accuracy": float(right.mean())}
 
     def _predict(self, pages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return logits and features of pages by index."""
+        """Return logits and features of pages by index, by the network that answers."""
         import keras
 
         if not hasattr(self, "_reader"):
             self._reader = keras.Model(
-                self.model.input,
-                [self.model.get_layer("logits").output, self.model.get_layer("features").output],
+                self.answering.input,
+                [
+                    self.answering.get_layer("logits").output,
+                    self.answering.get_layer("features").output,
+                ],
             )
         logits, features = [], []
         for start in range(0, len(pages), 64):
@@ -448,7 +451,7 @@ class _Fit:
 
     def _write_result(self) -> None:
         logits, features = self._predict(np.arange(len(self.labels)))
-        self.model.save_weights(self.job.work / "best.weights.h5")
+        self.answering.save_weights(self.job.work / "best.weights.h5")
         temporary = self.job.work / "result.tmp.npz"
         np.savez(
             temporary,

@@ -196,7 +196,7 @@ def _common(light: NDArray[np.uint8], paper: NDArray[np.bool_], axis: int) -> ND
 
     A line of the grid goes all the way; print that stands beside it covers only some parts.
     """
-    edges = np.linspace(0, light.shape[axis], PARTS + 1).astype(int)[:-1]
+    edges = np.arange(PARTS) * light.shape[axis] // PARTS
     # Parts of fewer than 257 pixels fit into 16 bits.
     kind = np.uint16 if light.shape[axis] < 256 * PARTS else np.uint32
     dark = np.add.reduceat(light, edges, axis=axis, dtype=kind)

@@ -331,15 +331,38 @@ def _check_tiles(image: ImageFile) -> None:
 
 
 def _check_jpeg(image: ImageFile, data: bytes) -> None:
-    """Judge a JPEG by its header: progressive ones keep 2 bytes a sample until the last scan."""
+    """Judge a JPEG by its header: one of several scans keeps 2 bytes a sample until the last."""
     width, height = image.size
-    scans = data.count(b"\xff\xda")
+    in_one_go = "progressive" not in image.info and _first_scan_is_whole(data)
+    scans = 1 if in_one_go else data.count(b"\xff\xda")
     if scans > MAX_JPEG_SCANS:
         raise PageError(f"the JPEG has {scans} scans", "save it as an ordinary JPEG")
-    in_one_go = scans <= 2 and "progressive" not in image.info  # 2: a thumbnail in the EXIF part
     if width * height > MAX_JPEG_PIXELS or not in_one_go:
         _check_memory(image.size, 2 * len(image.getbands()), _JPEG)
 
+
+def _first_scan_is_whole(data: bytes) -> bool:
+    """Tell whether a JPEG's first scan holds all its components: the decoder reads no other.
+
+    Looking for scans in the whole file would take a tenth as long as decoding it.
+    Source: ITU-T T.81, B.1.1 (marker segments) and B.2.3 (scan header).
+    """
+    place, components = 2, 0
+    while data[place : place + 1] == b"\xff":
+        marker = data[place + 1 : place + 2]
+        if marker == b"\xff":  # fill byte
+            place += 1
+            continue
+        if marker == b"\xda":
+            return 0 < components == data[place + 4] if place + 4 < len(data) else False
+        if marker in _FRAMES and place + 9 < len(data):
+            components = data[place + 9]
+        place += 2 + max(2, int.from_bytes(data[place + 2 : place + 4], "big"))
+    return False
+
+
+#: Second bytes of the markers that begin a frame (T.81, table B.1); C4, C8 and CC are none.
+_FRAMES = {bytes([0xC0 + kind]) for kind in range(16) if kind not in (4, 8, 12)}
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", _JPEG),

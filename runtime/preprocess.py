@@ -183,7 +183,8 @@ class Preprocess:
         values = np.interp(place, columns, lead.centre[columns])
         values = np.convolve(values, taps, mode="valid")
         place = place[margin : margin + count]
-        after = np.clip(np.searchsorted(columns, place), 1, columns.size - 1)
+        after = np.searchsorted(columns, place)
+        after = np.minimum(np.maximum(after, 1), columns.size - 1)
         gap = (columns[after] - columns[after - 1]) * (lead.seconds / len(lead.centre))
         edge = EDGE_S / lead.seconds * len(lead.centre)
         missing = (place < columns[0] - edge) | (place > columns[-1] + edge) | (gap > MAX_GAP_S)
@@ -197,17 +198,20 @@ class Preprocess:
         scale = self.cell_height / self.span_mv
         half = self.line_mv * scale / 2
         limit = self.cell_height / 2 - half
-        y = self.cell_height / 2 - np.clip(signals * scale, -limit, limit)
+        y = self.cell_height / 2 - np.maximum(np.minimum(signals * scale, limit), -limit)
         upper = np.fmin(y[:, :-1], y[:, 1:]) - half
         lower = np.fmax(y[:, :-1], y[:, 1:]) + half
         upper, lower = np.nan_to_num(upper, nan=-1.0), np.nan_to_num(lower, nan=-1.0)
         rows = np.arange(self.cell_height, dtype=np.float32)[:, None]
         drawn = np.zeros((len(signals), self.cell_height, self.cell_width), dtype=np.float32)
+        high, low = np.empty_like(drawn), np.empty_like(drawn)
         for k in range(SUBSAMPLES):
-            high = np.minimum(rows + 1, lower[:, None, k::SUBSAMPLES])
-            low = np.maximum(rows, upper[:, None, k::SUBSAMPLES])
-            drawn += np.clip(high - low, 0.0, 1.0)
-        return (drawn / SUBSAMPLES).astype(np.float32, copy=False)
+            np.minimum(rows + 1, lower[:, None, k::SUBSAMPLES], out=high)
+            np.maximum(rows, upper[:, None, k::SUBSAMPLES], out=low)
+            np.subtract(high, low, out=high)
+            drawn += np.maximum(high, 0, out=high)  # at most 1: no more than the row is high
+        drawn /= SUBSAMPLES
+        return drawn
 
 
 @lru_cache(maxsize=8)

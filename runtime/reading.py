@@ -173,7 +173,7 @@ def _read_rows(printed: _Print, found: Rows) -> tuple[Reading, range]:
     assumed = (rows.right - rows.left) / (ROW_SECONDS * PAPER_SPEED)
     levels = rows.levels
     inside = np.s_[int(levels[0]) : int(levels[-1]) + 1, int(rows.left) : int(rows.right)]
-    measured = grid_scale(np.where(mask[inside], 0, darkness[inside]), assumed)
+    measured = grid_scale(darkness[inside] * ~mask[inside], assumed)
     across, down = measured or (assumed, assumed)
     px_per_mm = float(np.sqrt(across * down))
     if measured is not None:

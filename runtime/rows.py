@@ -30,6 +30,8 @@ GAP_MM = 2.0
 PIECE_MM = 0.8
 #: How far (mm) from the traces' ends pulses stand.
 PULSE_ZONE_MM = 14.0
+#: Share of the width at either side in which the ends of the traces are looked for first.
+END_SHARE = 0.25
 #: Rows lie at least this far apart (mm); the closest seen on a real page are 10 mm apart.
 ROW_DISTANCE_MM = 6.0
 #: From this many rows on, one that lies further off than so many usual gaps is none of them.
@@ -345,15 +347,20 @@ def _ends(
     """
     width, _ = pieces.size
     count = len(baselines)
-    counts = _rows_at(long, baselines, mm)
-    most = np.flatnonzero(counts >= max(1.0, 0.5 * count))
-    some = np.flatnonzero(counts >= max(1.0, 0.25 * count))
+    for share in (END_SHARE, 0.5):  # nearly always both ends lie far outside
+        outside = (long.x < share * width) | (long.x >= (1 - share) * width)
+        counts = _rows_at(long.where(outside), baselines, mm)
+        most = np.flatnonzero(counts >= max(1.0, 0.5 * count))
+        some = np.flatnonzero(counts >= max(1.0, 0.25 * count))
+        if most.size and most[0] < share * width and some[-1] >= (1 - share) * width:
+            break
     if most.size == 0:
         return 0.0, float(width), 0.0
     first, last = int(most[0]), int(some[-1])
     # A broken line goes on in shorter strokes.
+    pieces = pieces.where(pieces.x > last)
     beyond = np.flatnonzero(_rows_at(pieces, baselines, mm) >= max(1.0, 0.5 * count))
-    after = np.concatenate([[last], beyond[beyond > last]])
+    after = np.concatenate([[last], beyond])
     breaks = np.flatnonzero(np.diff(after) > GAP_MM * mm)
     end = int(after[breaks[0]]) if breaks.size else int(after[-1])
     last, continued = end, end - last
@@ -367,15 +374,15 @@ def _ends(
     return float(first), float(last + 1), float(continued)
 
 
-def _rows_at(runs: Runs, baselines: NDArray[np.float64], mm: float) -> NDArray[np.int64]:
+def _rows_at(runs: Runs, baselines: NDArray[np.float64], mm: float) -> NDArray[np.uint8]:
     """Return how many rows have ink near their baseline in each column.
 
     A run that is near several baselines is a frame's or a line between leads.
     """
     y = baselines[:, runs.x]
     at = (runs.top < y + 2.5 * mm) & (runs.bottom > y - 2.5 * mm)
-    at &= np.count_nonzero(at, axis=0) < 2
-    row, run = np.nonzero(at)
+    at &= np.add.reduce(at, axis=0, dtype=np.uint8) < 2
     hit = np.zeros(baselines.shape, dtype=bool)
-    hit[row, runs.x[run]] = True
-    return hit.sum(axis=0)
+    for row, here in enumerate(at):
+        hit[row, runs.x[here]] = True
+    return np.asarray(np.add.reduce(hit, axis=0, dtype=np.uint8))

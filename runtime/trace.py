@@ -153,14 +153,18 @@ def follow_rows(
     count, width = baselines.shape
     y = baselines[:, runs.x]
     crossing = (runs.top <= y) & (runs.bottom >= y)
-    bridge = crossing.sum(axis=0) >= 2
+    bridge = np.add.reduce(crossing, axis=0, dtype=np.uint8) >= 2
     pairs = neighbours(runs, 1) if touching is None else touching
     owner, hold = _owners(runs, y, bridge, pairs, mm)
     bridge &= owner < 0
     own = np.flatnonzero(owner >= 0)
     row = owner[own]
     distance = np.maximum(runs.top[own] - y[row, own], y[row, own] - runs.bottom[own])
-    order = np.lexsort((-np.maximum(distance, 0.0), hold[own]))
+    # Of several runs in one column the last one written stays: the firmest, then the nearest.
+    place = row * width + runs.x[own]
+    shared = np.flatnonzero(np.bincount(place, minlength=1)[place] > 1)
+    order = np.lexsort((-np.maximum(distance[shared], 0.0), hold[own[shared]]))
+    order = np.concatenate([np.arange(len(own)), shared[order]])
     own, row = own[order], row[order]
     top = np.full((count, width), np.nan, dtype=np.float32)
     bottom = np.full((count, width), np.nan, dtype=np.float32)
@@ -179,13 +183,15 @@ def _edges(
     darkness: NDArray[np.uint8], runs: Runs
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Place the edges of the runs between pixels, by how dark the pixels at the edges are."""
-    height = runs.size[1]
+    width, height = runs.size
     x, top, bottom = runs.x, runs.top, runs.bottom
-    first, last = darkness[top, x], darkness[bottom - 1, x]
-    second = darkness[np.minimum(top + 1, bottom - 1), x]
-    penult = darkness[np.maximum(bottom - 2, top), x]
-    above = np.where(top > 0, darkness[np.maximum(top - 1, 0), x], 0)
-    below = np.where(bottom < height, darkness[np.minimum(bottom, height - 1), x], 0)
+    flat = darkness.ravel()
+    begin, end = top * width + x, (bottom - 1) * width + x
+    first, last = flat[begin], flat[end]
+    several = (bottom - top > 1) * np.int32(width)
+    second, penult = flat[begin + several], flat[end - several]
+    above = np.where(top > 0, flat[begin - width], 0)  # of the uppermost row: any pixel
+    below = np.where(bottom < height, flat[np.minimum(end + width, len(flat) - 1)], 0)
     full_top = np.maximum(np.maximum(first, second), 1).astype(np.float32)
     full_bottom = np.maximum(np.maximum(last, penult), 1).astype(np.float32)
     upper = top + 1 - first / full_top - np.minimum(above / full_top, 1.0)
@@ -267,7 +273,7 @@ def _waves(
     owner = np.full(total, -1)
     tall = runs.bottom - runs.top > WAVE_MM * mm
     crossing = (runs.top <= y) & (runs.bottom >= y)
-    if not (tall & crossing.any(axis=0)).any():
+    if not (tall & np.logical_or.reduce(crossing, axis=0)).any():
         return owner
     both = tall[left] & tall[right]
     labels = stroke_labels(total, left[both], right[both])

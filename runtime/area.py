@@ -10,6 +10,7 @@ import numpy as np
 from runtime.extent import extent_of_lines
 from runtime.grid import grid_scale
 from runtime.quantile import quantile
+from runtime.sums import sums_of_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -199,8 +200,7 @@ def _common(light: NDArray[np.uint8], paper: NDArray[np.bool_], axis: int) -> ND
     edges = np.arange(PARTS) * light.shape[axis] // PARTS
     # Parts of fewer than 257 pixels fit into 16 bits.
     kind = np.uint16 if light.shape[axis] < 256 * PARTS else np.uint32
-    dark = np.add.reduceat(light, edges, axis=axis, dtype=kind)
-    bare = np.add.reduceat(paper, edges, axis=axis, dtype=kind)
+    dark, bare = sums_of_parts(light, edges, axis, kind), sums_of_parts(paper, edges, axis, kind)
     # Sorted line by line where a line's parts lie together: several times faster than across.
     means = np.ascontiguousarray(np.moveaxis(dark / np.maximum(bare, 1), axis, -1))
     means.sort(axis=-1)

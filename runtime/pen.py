@@ -89,7 +89,8 @@ def _following(top: NDArray[np.float32]) -> NDArray[np.float32]:
     entry = np.fmax(_shifted(top, 1), top)
     leave = np.fmax(_shifted(top, -1), top)
     up, down = entry - top, leave - top
-    return top + (up * up + down * down) / np.maximum(2 * (up + down), np.float32(1e-3))
+    back = (up * up + down * down) / np.maximum(2 * (up + down), 1e-3)
+    return (top + back).astype(np.float32, copy=False)
 
 
 def _chosen(high: NDArray[np.float32], low: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -98,7 +99,7 @@ def _chosen(high: NDArray[np.float32], low: NDArray[np.float32]) -> NDArray[np.f
     They differ where a wave is no wider than the pen. Seen from where they agree before and after,
     it points up or down.
     """
-    signal = (high + low) / 2
+    signal = ((high + low) / 2).astype(np.float32, copy=False)
     doubtful = low - high > DOUBTFUL
     edges = np.flatnonzero(np.diff(doubtful, axis=1, prepend=False, append=False))
     if edges.size == 0:
@@ -124,7 +125,7 @@ def _known(
     high: NDArray[np.float32],
     low: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """Return the signal in some columns; the middle between `high` and `low` where there is none."""
+    """Return the signal in some columns; where there is none, between `high` and `low`."""
     inside = np.clip(column, 0, signal.shape[1] - 1)
     value = np.where(inside == column, signal[row, inside], np.nan)
     return np.where(np.isnan(value), (high + low) / 2, value)

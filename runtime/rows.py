@@ -11,6 +11,7 @@ from runtime.ink import Runs
 from runtime.pulse import Pulse, find_pulses
 from runtime.quantile import median
 from runtime.strokes import Strokes
+from runtime.sums import sums_of_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -241,9 +242,8 @@ def _strip_coverage(occupied: NDArray[np.bool_]) -> NDArray[np.float64]:
     edges = np.linspace(0, width, STRIPS + 1).astype(int)
     # Strips of fewer than 256 columns are summed in bytes, which is several times faster.
     narrow = width < 255 * STRIPS
-    sums = np.add.reduceat(
-        occupied.view(np.uint8), edges[:-1], axis=0, dtype=np.uint8 if narrow else np.int32
-    )
+    kind = np.uint8 if narrow else np.uint32
+    sums = sums_of_parts(occupied.view(np.uint8), edges[:-1], 0, kind)
     return sums / np.maximum(np.diff(edges), 1)[:, None]
 
 

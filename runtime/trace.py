@@ -50,9 +50,8 @@ class LeadTrace:
         Corners of the lead's place on the page in ORIGINAL px: top left, top right, bottom right,
         bottom left of the upright page; `BOX_MV` high, the lead's own baseline in the middle.
     centre : ndarray of float32, shape (T,)
-        The signal: mV above the lead's own baseline in each column; NaN where there is no trace. At
-        the tips of steep waves it is the tip, not the middle of the ink. Columns are evenly spaced
-        over `seconds`.
+        The signal: mean over each column, mV above the lead's own baseline; NaN where there is no
+        trace. Columns are evenly spaced over `seconds`.
     top, bottom : ndarray of float32, shape (T,)
         Highest and lowest value of the line in each column, mV; the width of the line is taken off.
     start_s : float

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -53,8 +52,7 @@ BEHIND_MM = 10.0
 FINE_GAP_MM = 1.2
 
 
-@dataclass(frozen=True)
-class Area:
+class Area(NamedTuple):
     """An upright rectangle, px.
 
     Attributes

@@ -6,9 +6,8 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from runtime.errors import BundleError
 
@@ -34,8 +33,7 @@ _MANIFEST: Final = "manifest.json"
 _PACKAGE: Final = Path(__file__).resolve().parent
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFile:
+class ModelFile(NamedTuple):
     """The weights file and how to feed it."""
 
     path: Path
@@ -51,8 +49,7 @@ class ModelFile:
     """Meaning of each of the file's outputs in the file's own order; None = not used."""
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(NamedTuple):
     """One class of the model."""
 
     id: str
@@ -60,8 +57,7 @@ class Label:
     critical: bool
 
 
-@dataclass(frozen=True, slots=True)
-class GoldenPage:
+class GoldenPage(NamedTuple):
     """A page whose probabilities are known, to check an installation with."""
 
     path: Path
@@ -70,8 +66,7 @@ class GoldenPage:
     atol: float
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(NamedTuple):
     """A bundle whose manifest was read and whose weights match their checksum."""
 
     directory: Path

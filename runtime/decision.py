@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from runtime.errors import BundleError
 
 __all__ = ["Decision", "Verdict"]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What a probability vector means under a bundle's `Decision`."""
 
     label: str
@@ -23,8 +21,7 @@ class Verdict:
     sets: dict[str, tuple[str, ...]] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The thresholds of a bundle, fixed on out-of-fold predictions.
 
     Attributes

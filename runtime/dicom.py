@@ -6,7 +6,6 @@ import io
 import logging
 import warnings
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -293,7 +292,7 @@ class CaptureDocument(_DicomDocument):
         with _reasons():
             if self._is_jpeg():
                 with self._open_jpeg(number) as jpeg:
-                    return replace(jpeg.read(1), number=number, format=self.format, dpi=None)
+                    return jpeg.read(1)._replace(number=number, format=self.format, dpi=None)
             image = self._frame(number)
         factor = working_factor(*image.size)
         return finish_page(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -40,9 +39,9 @@ INK_SHARE = 0.38
 #: estimate by a few levels, so its commonest level is taken instead.
 WHITE = 240
 #: The commonest grey level of white paper is looked for from `MIN_WHITE` (grey levels) on, in every
-#: `USUAL_STEP`-th pixel of every `USUAL_STEP`-th row.
+#: `USUAL_STEP`-th pixel; a prime number, so that it does not keep step with the lines of a grid.
 MIN_WHITE = 232
-USUAL_STEP = 5
+USUAL_STEP = 23
 #: A wedge of a scanner's lid beside a slanted sheet: at least this dark (grey levels), over this
 #: share of the picture's side, no deeper than this share of the other; its rim (px) goes too.
 WEDGE_DARKNESS = 20
@@ -55,8 +54,7 @@ DARK_GROUND = 90
 LIGHT_PAPER = 120
 
 
-@dataclass(frozen=True)
-class Runs:
+class Runs(NamedTuple):
     """Vertical runs of ink, sorted by column, then from the top down.
 
     Attributes
@@ -143,7 +141,7 @@ def _is_white(grey: NDArray[np.uint8]) -> bool:
 
 def _usual_level(values: NDArray[np.uint8]) -> int:
     """Return the commonest of the light grey levels: that of bare paper, whatever is printed."""
-    counts = np.bincount(values[::USUAL_STEP, ::USUAL_STEP].ravel(), minlength=256)
+    counts = np.bincount(values.ravel()[::USUAL_STEP], minlength=256)
     return MIN_WHITE + int(np.argmax(counts[MIN_WHITE:]))
 
 

@@ -6,8 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final, TextIO
+from typing import Final, NamedTuple, TextIO
 
 from runtime.errors import NoInputError, PageError
 
@@ -32,8 +31,7 @@ MAX_FILE_BYTES: Final = 128 * 1024 * 1024
 """Larger files are refused unread: an uncompressed A4 colour scan at 600 dpi has 104 MB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(NamedTuple):
     """One thing to answer: a path, or bytes that are already here."""
 
     source: str

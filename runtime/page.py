@@ -6,8 +6,7 @@ What a file is, is read from its first bytes, never from its name. Each kind has
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
@@ -37,8 +36,7 @@ MAX_FILE_BYTES = 128 * 1024 * 1024
 PLAUSIBLE_DPI = (20.0, 2400.0)
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(NamedTuple):
     """One page of an input as a grey working picture.
 
     Attributes

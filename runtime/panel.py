@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -32,8 +31,7 @@ STRAIGHT_SLOPE = 0.005
 SMALLEST_SIDE = 32
 
 
-@dataclass(frozen=True)
-class Panel:
+class Panel(NamedTuple):
     """The ECG panel of a page.
 
     Attributes
@@ -110,7 +108,7 @@ def find_panel(page: Page) -> Panel:
         px_per_mm=float(np.sqrt(_surface(quad) / max(width_mm * height_mm, 1e-9))),
         scale_source=reading.scale_source,
         leads=tuple(
-            replace(lead, box=box)
+            lead._replace(box=box)
             for lead, box in zip(reading.leads, boxes.reshape(-1, 4, 2), strict=True)
         ),
         reasons=reasons,

@@ -7,8 +7,7 @@ that is steep for a small part of the time only. Text, charts and photographs do
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -37,8 +36,7 @@ _LIMB_LAWS = ((("I", 1), ("III", 1), ("II", -1)), (("aVR", 1), ("aVL", 1), ("aVF
 _CHEST_LAWS = ((("V1", 1), ("V3", 1), ("V2", -1)), (("V4", 1), ("V5", 1), ("V6", 1)))
 
 
-@dataclass(frozen=True)
-class Plausibility:
+class Plausibility(NamedTuple):
     """What was measured on the leads of a page.
 
     Attributes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 __all__ = ["SCHEMA", "Evidence", "ModelIdentity", "PictureFacts", "Prediction", "Status"]
 
@@ -13,8 +13,7 @@ SCHEMA: Final = "ecg-edge/result/1"
 Status = Literal["ok", "uncertain", "rejected", "error"]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelIdentity:
+class ModelIdentity(NamedTuple):
     """Which weights answered, and on what."""
 
     name: str
@@ -37,8 +36,7 @@ class ModelIdentity:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What `--explain` needs, kept in memory only and never written into a record.
 
     Attributes
@@ -64,8 +62,7 @@ class Evidence:
     method: str = "model"
 
 
-@dataclass(frozen=True, slots=True)
-class PictureFacts:
+class PictureFacts(NamedTuple):
     """How good a picture a page is; the archive keeps it to see it drift."""
 
     format: str

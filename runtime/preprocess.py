@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -35,8 +34,7 @@ EDGE_S = 0.02
 MAX_GAP_S = 0.3
 
 
-@dataclass(frozen=True)
-class Preprocess:
+class Preprocess(NamedTuple):
     """How a panel becomes a tensor; belongs to the model and travels in the bundle's manifest.
 
     Attributes
@@ -77,7 +75,7 @@ class Preprocess:
 
     def to_manifest(self) -> dict[str, Any]:
         """Return the parameters as JSON values."""
-        return asdict(self)
+        return self._asdict()
 
     @classmethod
     def from_manifest(cls, manifest: Mapping[str, Any]) -> Preprocess:
@@ -93,19 +91,19 @@ class Preprocess:
         BundleError
             If a parameter is missing, unknown or of a version that this release does not know.
         """
-        known = {field.name: field for field in fields(cls)}
-        if not hasattr(manifest, "keys") or set(manifest.keys()) != set(known):
+        if not hasattr(manifest, "keys") or set(manifest.keys()) != set(cls._fields):
             raise BundleError(
                 "the bundle's preprocessing is not one this release knows",
                 "use the bundle's own release, or export it again",
             )
         values: dict[str, Any] = {}
-        for name, field in known.items():
+        for name, usual in cls._field_defaults.items():
             value = manifest[name]
-            wanted = {"int": int, "float": (int, float), "str": str}[str(field.type)]
-            if isinstance(value, bool) or not isinstance(value, wanted):  # type: ignore[arg-type]
-                raise BundleError(f"preprocess.{name} in the manifest is not a {field.type}")
-            values[name] = float(value) if field.type == "float" else value
+            wanted = (int, float) if isinstance(usual, float) else type(usual)
+            if isinstance(value, bool) or not isinstance(value, wanted):
+                kind = type(usual).__name__
+                raise BundleError(f"preprocess.{name} in the manifest is not a {kind}")
+            values[name] = type(usual)(value)
         made = cls(**values)
         if made.version != VERSION or made.kind != KIND:
             raise BundleError(

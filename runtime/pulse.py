@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -32,8 +31,7 @@ STROKE_REACH_MM = 1.2
 EMPTY_MM = 1.8
 
 
-@dataclass(frozen=True)
-class Pulse:
+class Pulse(NamedTuple):
     """A column of calibration pulses, one a row.
 
     Attributes

@@ -6,8 +6,7 @@ leads complete, leads that fit together as the leads of one heart do), and at th
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -29,8 +28,7 @@ __all__ = ["QualityLimits", "check_page", "check_panel", "out_of_distribution"]
 _NO_ECG = "no 12-lead ECG was found on this page"
 
 
-@dataclass(frozen=True)
-class QualityLimits:
+class QualityLimits(NamedTuple):
     """Limits beyond which a page is rejected.
 
     The defaults were set on ecg5, on drawn pages and on the part ``limits`` of
@@ -83,7 +81,7 @@ class QualityLimits:
 
     def to_manifest(self) -> dict[str, float]:
         """Return the limits as a JSON object."""
-        return asdict(self)
+        return self._asdict()
 
     @classmethod
     def from_manifest(cls, values: Mapping[str, Any]) -> QualityLimits:
@@ -94,7 +92,7 @@ class QualityLimits:
         BundleError
             If a limit is not known or not a number.
         """
-        known = {field.name for field in fields(cls)}
+        known = set(cls._fields)
         for name, value in values.items():
             if name not in known:
                 raise BundleError(f"unknown quality limit {name!r}", "update ecg-edge")

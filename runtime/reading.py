@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -58,8 +57,7 @@ SLACK_MM = 8.0
 COLUMNS = (2, 4)
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """What was read from an upright picture, in its px.
 
     Attributes
@@ -106,8 +104,7 @@ class Reading:
         return known and self.fit < self.upside_down
 
 
-@dataclass(frozen=True)
-class _Print:
+class _Print(NamedTuple):
     """What is printed on an upright picture: darkness, ink and its strokes."""
 
     darkness: NDArray[np.uint8]
@@ -216,8 +213,7 @@ def _tightened(area: Area, rows: Rows, traces: RowTraces, mm: float) -> Area:
     top = min([top, *(float(rows.levels[0]) - pulse.height for pulse in rows.pulses)])
     bottom = float(np.nanmax(traces.bottom, initial=rows.levels[-1]))
     slack = SLACK_MM * mm
-    return replace(
-        area,
+    return area._replace(
         top=top if area.top < top - slack else area.top,
         bottom=bottom if area.bottom > bottom + slack else area.bottom,
     )
@@ -263,11 +259,11 @@ def _timed(rows: Rows, mm: float) -> Rows:
     if low <= length <= high or not 0.8 * usual < length < 1.2 * usual:
         return rows
     if low <= length - rows.continued / mm <= high:  # it was the grid that went on
-        return replace(rows, right=rows.right - rows.continued)
+        return rows._replace(right=rows.right - rows.continued)
     if any(0 <= rows.left - pulse.right < PULSE_GAP_MM * mm for pulse in rows.pulses[:1]):
         width = rows.baselines.shape[1]
-        return replace(rows, right=min(float(width), rows.left + usual * mm))
-    return replace(rows, left=max(0.0, rows.right - usual * mm))
+        return rows._replace(right=min(float(width), rows.left + usual * mm))
+    return rows._replace(left=max(0.0, rows.right - usual * mm))
 
 
 def _gain(rows: Rows, mm: float) -> float:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -52,8 +51,7 @@ RULE_COVER = 0.85
 RULE_LEAVES = 0.06
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(NamedTuple):
     """Rows of trace in working px.
 
     Attributes
@@ -79,7 +77,7 @@ class Rows:
     def part(self, first: int, count: int) -> Rows:
         """Return `count` rows from row `first` on."""
         chosen = slice(first, first + count)
-        return replace(self, baselines=self.baselines[chosen], levels=self.levels[chosen])
+        return self._replace(baselines=self.baselines[chosen], levels=self.levels[chosen])
 
 
 def find_rows(long: Runs, mm: float) -> Rows | None:

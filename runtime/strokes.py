@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Strokes", "neighbours", "stroke_labels", "strokes_of"]
 
 
-@dataclass(frozen=True)
-class Strokes:
+class Strokes(NamedTuple):
     """Runs of ink with what touches what, so that parts of them need not be joined again.
 
     Attributes

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -38,8 +37,7 @@ LOOK_MM = 1.2
 MAX_STEPS = 200
 
 
-@dataclass(frozen=True)
-class LeadTrace:
+class LeadTrace(NamedTuple):
     """One lead as read from the page.
 
     Attributes
@@ -69,8 +67,7 @@ class LeadTrace:
     seconds: float
 
 
-@dataclass(frozen=True)
-class RowTraces:
+class RowTraces(NamedTuple):
     """The lines of the rows of leads in working px.
 
     Attributes

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -27,8 +26,7 @@ CAP = 70
 HIGH_PASS = 25
 
 
-@dataclass(frozen=True)
-class Pencil:
+class Pencil(NamedTuple):
     """Nearly level lines that meet in one far point.
 
     A line through (middle column, y) has the slope ``slope + fan * (y - middle row)``, px/px.

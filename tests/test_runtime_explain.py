@@ -37,7 +37,7 @@ def prediction() -> Prediction:
 
 def with_evidence(prediction: Prediction, contributions: np.ndarray) -> Prediction:
     assert prediction.evidence is not None
-    return replace(prediction, evidence=replace(prediction.evidence, contributions=contributions))
+    return replace(prediction, evidence=prediction.evidence._replace(contributions=contributions))
 
 
 def one_place(row: int, column: int, width: int = 32) -> np.ndarray:
@@ -143,8 +143,8 @@ def test_any_size_of_map_keeps_its_sum(prediction: Prediction, shape: tuple[int,
 def test_a_page_without_leads_says_so_instead_of_marking(prediction: Prediction) -> None:
     evidence = prediction.evidence
     assert evidence is not None
-    panel = replace(evidence.panel, leads=(), layout="unknown")
-    lost = replace(prediction, evidence=replace(evidence, panel=panel))
+    panel = evidence.panel._replace(leads=(), layout="unknown")
+    lost = replace(prediction, evidence=evidence._replace(panel=panel))
     assert read_evidence(lost) is None
     assert draw(lost).width >= 1000
 

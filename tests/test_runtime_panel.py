@@ -157,7 +157,7 @@ def test_blank_header_and_footer_change_no_tensor() -> None:
     grey[: int(top) - 2] = 255
     grey[int(bottom) + 3 :] = 255
     preprocess = Preprocess()
-    blanked = preprocess.tensor(find_panel(replace(whole, grey=grey)))
+    blanked = preprocess.tensor(find_panel(whole._replace(grey=grey)))
     assert np.abs(preprocess.tensor(panel) - blanked).max() <= 1 / 255
 
 

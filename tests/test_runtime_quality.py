@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -132,7 +131,7 @@ class TestPanel:
             {"max_limb_residual": 0.0},
             {"min_synchrony": 1.1},
         ):
-            assert check_panel(page, panel, replace(LIMITS, **change)), change
+            assert check_panel(page, panel, LIMITS._replace(**change)), change
 
 
 class TestPlausibility:
@@ -167,15 +166,15 @@ class TestPlausibility:
         leads = traces(leads_mv())
         gap = leads[0].centre.copy()
         gap[:] = np.nan
-        leads[0] = replace(leads[0], centre=gap)
+        leads[0] = leads[0]._replace(centre=gap)
         assert measure_leads(leads).coverage == pytest.approx(11 / 12)
 
     @given(st.lists(st.floats(-50, 50, width=32) | st.just(float("nan")), min_size=1, max_size=40))
     def test_any_curve_gives_finite_measures(self, values):
         curve = np.array(values, np.float32)
-        lead = replace(traces(leads_mv())[0], centre=curve, top=curve, bottom=curve)
+        lead = traces(leads_mv())[0]._replace(centre=curve, top=curve, bottom=curve)
         names = [lead.name for lead in traces(leads_mv())]
-        found = measure_leads([replace(lead, name=name) for name in names])
+        found = measure_leads([lead._replace(name=name) for name in names])
         assert all(
             np.isfinite(v) for v in (found.limb_residual, found.synchrony, found.amplitude_mv)
         )
@@ -199,7 +198,7 @@ class TestPlausibility:
 
 class TestManifest:
     def test_limits_survive_the_manifest(self):
-        limits = replace(LIMITS, min_coverage=0.5)
+        limits = LIMITS._replace(min_coverage=0.5)
         assert QualityLimits.from_manifest(limits.to_manifest()) == limits
         assert QualityLimits.from_manifest({}) == LIMITS
 

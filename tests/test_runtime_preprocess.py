@@ -84,7 +84,7 @@ def test_jpeg_quality_does_not_show_in_the_tensor(quality: int) -> None:
 
 def test_missing_lead_leaves_its_cell_empty() -> None:
     panel = panel_of("strip-wide", "3x4+1")
-    without = Panel(**{**vars(panel), "leads": tuple(x for x in panel.leads if x.name != "V2")})
+    without = panel._replace(leads=tuple(x for x in panel.leads if x.name != "V2"))
     tensor = PREPROCESS.tensor(without)
     row, column = 1, 2
     cell = tensor[row * 64 : (row + 1) * 64, column * 128 : (column + 1) * 128]
@@ -131,5 +131,5 @@ def test_place_in_the_tensor_is_found_again_on_the_page() -> None:
 
 def test_place_in_an_empty_cell_is_nowhere_on_the_page() -> None:
     panel = panel_of("strip-wide", "3x4+1")
-    empty = Panel(**{**vars(panel), "leads": ()})
+    empty = panel._replace(leads=())
     assert cells_to_page(empty, PREPROCESS, (0, 64), (0, 128)) is None

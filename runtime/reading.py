@@ -150,40 +150,24 @@ def read_upright(darkness: NDArray[np.uint8], *, captured: bool) -> Reading | No
 
 def _read_rows(printed: _Print, found: Rows) -> tuple[Reading, range]:
     """Read the rows of a panel; returns those of the rows found that it has, too."""
-    darkness, mask, strokes = printed.darkness, printed.mask, printed.strokes
-    # From here on nothing outside the panel is looked at: print beside it cannot change the result.
-    area = panel_area(darkness, mask, printed.runs, printed.long, found, noisy=printed.captured)
-    part = darkness[area.pixels]
-    own_threshold = ink_threshold(part) if part.size else printed.threshold
-    if own_threshold != printed.threshold:
-        mask, whole = ink_of(darkness, own_threshold)
-        strokes = strokes_of(whole.within(area.left, area.top, area.right, area.bottom))
-    else:
-        strokes = strokes.within(area.left, area.top, area.right, area.bottom)
-    runs = strokes.runs
+    darkness = printed.darkness
+    area = panel_area(
+        darkness, printed.mask, printed.runs, printed.long, found, noisy=printed.captured
+    )
+    mask, strokes = _within(printed, area)
     within = np.flatnonzero((found.levels >= area.top) & (found.levels < area.bottom))
     first = int(within[0]) if within.size else 0
     count = int(within[-1]) + 1 - first if within.size else len(found.levels)
     guess = (found.right - found.left) / (ROW_SECONDS * PAPER_SPEED)
     levels = found.levels[first : first + count]
     rows = refine_rows(strokes, long_strokes(strokes, guess), levels, guess)
-    assumed = (rows.right - rows.left) / (ROW_SECONDS * PAPER_SPEED)
-    levels = rows.levels
-    inside = np.s_[int(levels[0]) : int(levels[-1]) + 1, int(rows.left) : int(rows.right)]
-    measured = grid_scale(darkness[inside] * ~mask[inside], assumed)
-    across, down = measured or (assumed, assumed)
+    measured = _grid_scale(darkness, mask, rows)
+    across, down = measured or (_assumed_scale(rows),) * 2
     px_per_mm = float(np.sqrt(across * down))
     if measured is not None:
         rows = _timed(rows, across)
-    borders, lines = _borders(darkness, runs, rows, across)
-    beside = np.ones(runs.size[0], dtype=bool)
-    beside[lines] = False
-    keep = beside[runs.x]
-    touching = strokes.pairs_where(keep)
-    traces = follow_rows(darkness, runs.where(keep), rows.baselines, px_per_mm, touching)
-    for edge in (traces.top, traces.bottom):  # a pulse beside the traces is none of theirs
-        edge[:, : int(rows.left)] = np.nan
-        edge[:, int(rows.right) :] = np.nan
+    borders, lines = _borders(darkness, strokes.runs, rows, across)
+    traces = _traces(darkness, strokes, lines, rows, px_per_mm)
     heights = -(traces.top + traces.bottom)[:, int(rows.left) : int(rows.right)] / 2
     choice = choose_layout(heights)
     leads: tuple[LeadTrace, ...] = ()
@@ -205,6 +189,50 @@ def _read_rows(printed: _Print, found: Rows) -> tuple[Reading, range]:
         leads,
     )
     return reading, range(first, first + count)
+
+
+def _within(printed: _Print, area: Area) -> tuple[NDArray[np.bool_], Strokes]:
+    """Return ink and strokes of the panel alone: print beside it cannot change what is read."""
+    part = printed.darkness[area.pixels]
+    threshold = ink_threshold(part) if part.size else printed.threshold
+    box = (area.left, area.top, area.right, area.bottom)
+    if threshold == printed.threshold:
+        return printed.mask, printed.strokes.within(*box)
+    mask, runs = ink_of(printed.darkness, threshold)
+    return mask, strokes_of(runs.within(*box))
+
+
+def _assumed_scale(rows: Rows) -> float:
+    """Return px per mm if the rows span 10 s at 25 mm/s."""
+    return (rows.right - rows.left) / (ROW_SECONDS * PAPER_SPEED)
+
+
+def _grid_scale(
+    darkness: NDArray[np.uint8], mask: NDArray[np.bool_], rows: Rows
+) -> tuple[float, float] | None:
+    """Measure px per mm across and down on the grid between the rows; None without a grid."""
+    levels = rows.levels
+    inside = np.s_[int(levels[0]) : int(levels[-1]) + 1, int(rows.left) : int(rows.right)]
+    return grid_scale(darkness[inside] * ~mask[inside], _assumed_scale(rows))
+
+
+def _traces(
+    darkness: NDArray[np.uint8],
+    strokes: Strokes,
+    lines: NDArray[np.int64],
+    rows: Rows,
+    px_per_mm: float,
+) -> RowTraces:
+    """Follow the rows, leaving out the columns that the lines between leads cover."""
+    beside = np.ones(strokes.runs.size[0], dtype=bool)
+    beside[lines] = False
+    keep = beside[strokes.runs.x]
+    touching = strokes.pairs_where(keep)
+    traces = follow_rows(darkness, strokes.runs.where(keep), rows.baselines, px_per_mm, touching)
+    for edge in (traces.top, traces.bottom):  # a pulse beside the traces is none of theirs
+        edge[:, : int(rows.left)] = np.nan
+        edge[:, int(rows.right) :] = np.nan
+    return traces
 
 
 def _tightened(area: Area, rows: Rows, traces: RowTraces, mm: float) -> Area:

@@ -73,6 +73,21 @@ class Preprocess(NamedTuple):
         """Height, width and channels of the tensor."""
         return (len(CANONICAL) * self.cell_height, len(CANONICAL[0]) * self.cell_width, 1)
 
+    @property
+    def samples(self) -> int:
+        """Samples of one lead's signal."""
+        return self.cell_width * SUBSAMPLES + 1
+
+    @property
+    def sample_seconds(self) -> float:
+        """Time from one sample to the next, s."""
+        return self.cell_seconds / (self.cell_width * SUBSAMPLES)
+
+    @property
+    def taps(self) -> NDArray[np.float64]:
+        """Taps of the low-pass filter, an odd number, sum 1."""
+        return _low_pass(self.bandwidth_hz, self.sample_seconds)
+
     def to_manifest(self) -> dict[str, Any]:
         """Return the parameters as JSON values."""
         return self._asdict()
@@ -145,7 +160,7 @@ class Preprocess(NamedTuple):
 
         Returns
         -------
-        ndarray of float32, shape (12, cell_width * SUBSAMPLES + 1)
+        ndarray of float32, shape (12, samples)
             mV, low-passed; NaN where there is no trace.
         """
         by_name = {lead.name: lead for lead in leads}
@@ -162,9 +177,9 @@ class Preprocess(NamedTuple):
 
         Returns
         -------
-        ndarray of float32, shape (cell_width * SUBSAMPLES + 1,)
+        ndarray of float32, shape (samples,)
         """
-        count = self.cell_width * SUBSAMPLES + 1
+        count = self.samples
         nothing = np.full(count, np.nan, dtype=np.float32)
         if lead is None:
             return nothing
@@ -173,8 +188,7 @@ class Preprocess(NamedTuple):
             return nothing
         latest = lead.start_s + lead.seconds - self.cell_seconds
         begin_s = max(lead.start_s, min(begin_s, latest))
-        step = self.cell_seconds / (self.cell_width * SUBSAMPLES)
-        taps = _low_pass(self.bandwidth_hz, step)
+        step, taps = self.sample_seconds, self.taps
         margin = len(taps) // 2
         times = begin_s - lead.start_s + step * np.arange(-margin, count + margin)
         place = times / lead.seconds * len(lead.centre) - 0.5

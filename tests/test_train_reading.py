@@ -13,10 +13,14 @@ import pytest
 from PIL import Image
 
 from runtime.errors import NoInputError, UsageError
+from runtime.page import page_from_image
+from runtime.panel import find_panel
+from runtime.preprocess import Preprocess
 from train.draw import draw_page, encode_page, heart_of_class, synthesise
 from train.reading import add_parser, run
 from train.reading.drawn import Outcome, measure_drawn, rates_of_drawn
 from train.reading.ecg5 import Ecg5Page, read_ecg5
+from train.reading.fidelity import fidelity, fidelity_record
 from train.reading.geometry import overlap
 from train.reading.invariance import StyledPage, blanking, rates_of_styles
 from train.reading.probe import probe_layout
@@ -58,6 +62,7 @@ def _outcome(**changes: object) -> Outcome:
         "iou": 0.97, "traces_iou": 0.8,
         "layout_read": "3x4", "rotation_right": True, "scale_error": 0.01, "scale_source": "grid",
         "scale_known": True, "leads_read": 12, "refused": (),
+        "fidelity": np.empty((0, 2)),
     }  # fmt: skip
     return Outcome(**{**right, **changes})  # type: ignore[arg-type]
 
@@ -98,6 +103,24 @@ def test_clean_page_is_read_and_a_failed_one_is_kept(tmp_path: Path) -> None:
     for outcome in outcomes:
         assert 0.0 <= outcome.iou <= 1.0
         assert 0 <= outcome.leads_read <= 12
+
+
+def test_fidelity_knows_how_far_a_signal_is_off() -> None:
+    heart = synthesise(heart_of_class("normal", 2), 2)
+    page, truth = draw_page(heart, "report", 5, layout="3x4+1", interpretation=None)
+    panel = find_panel(page_from_image(page))
+    right = fidelity(panel, truth, heart, Preprocess())
+    assert right.shape == (12, 2)
+    assert np.median(right[:, 0]) < 0.35
+    assert 0.8 < np.median(right[:, 1]) < 1.1
+    half = [lead._replace(centre=lead.centre / 2) for lead in panel.leads]
+    wrong = fidelity(panel._replace(leads=tuple(half)), truth, heart, Preprocess())
+    np.testing.assert_allclose(wrong[:, 1], right[:, 1] / 2, rtol=0.02)
+    assert (wrong[:, 0] > right[:, 0]).all()
+    assert len(fidelity(panel._replace(layout="6x2"), truth, heart, Preprocess())) == 0
+    record = fidelity_record([right, wrong])
+    assert record["n"] == 24
+    assert record["gain"][0] < record["gain"][2]
 
 
 def _page_file(folder: Path, name: str = "a.jpg") -> Ecg5Page:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from runtime.panel import Panel
+from runtime.preprocess import Preprocess
 from runtime.trace import LeadTrace
 from train.draw import RATE_HZ, LeadBox, Recording, Truth, draw_page, encode_page
+from train.reading.fidelity import Fidelity, fidelity
 from train.reading.geometry import overlap
 from train.reading.rates import Rate, rate_of
-from train.reading.reader import Reader
+from train.reading.reader import Reader, Reading
 
 __all__ = ["MIN_IOU", "SCALE_TOLERANCE", "Outcome", "measure_drawn", "rates_of_drawn"]
 
@@ -73,6 +75,8 @@ class Outcome:
         Of the twelve leads, those whose trace follows the drawn signal.
     refused : tuple of str
         Reasons of a refusal.
+    fidelity : ndarray
+        As from :func:`train.reading.fidelity.fidelity`.
     """
 
     capture: str
@@ -89,6 +93,7 @@ class Outcome:
     scale_known: bool
     leads_read: int
     refused: tuple[str, ...]
+    fidelity: Fidelity = field(repr=False, compare=False)
 
     @property
     def failed(self) -> bool:
@@ -135,7 +140,7 @@ def measure_drawn(
         page, truth = draw_page(recording, None, seed * 100_000 + index, capture=capture)
         data, suffix = encode_page(page, truth)
         reading = reader.read(data)
-        outcome = _compared(reading.panel, reading.reasons, truth, recording, seed, index)
+        outcome = _compared(reading, truth, recording, (seed, index), reader.preprocess)
         outcomes.append(outcome)
         if outcome.failed and failures is not None:
             _keep(failures, f"{capture}-{index:05d}", data, suffix, truth, outcome, reading.panel)
@@ -143,22 +148,21 @@ def measure_drawn(
 
 
 def _compared(
-    panel: Panel | None,
-    reasons: tuple[str, ...],
+    reading: Reading,
     truth: Truth,
     recording: Recording,
-    seed: int,
-    index: int,
+    drawn_with: tuple[int, int],
+    preprocess: Preprocess,
 ) -> Outcome:
-    scale = None
+    panel, scale = reading.panel, None
     if panel is not None and panel.px_per_mm is not None:
         scale = panel.px_per_mm / truth.px_per_mm - 1.0
     return Outcome(
         capture=truth.capture["kind"],
         style=truth.style,
         layout=truth.layout,
-        seed=seed,
-        index=index,
+        seed=drawn_with[0],
+        index=drawn_with[1],
         iou=overlap(panel.quad, truth.panel) if panel is not None else 0.0,
         traces_iou=overlap(panel.quad, truth.traces) if panel is not None else 0.0,
         layout_read=panel.layout if panel is not None else "unknown",
@@ -167,7 +171,10 @@ def _compared(
         scale_source=panel.scale_source if panel is not None else "none",
         scale_known=truth.grid != "none" or truth.pulse,
         leads_read=_leads_read(panel, truth, recording) if panel is not None else 0,
-        refused=reasons,
+        refused=reading.reasons,
+        fidelity=np.empty((0, 2))
+        if panel is None
+        else fidelity(panel, truth, recording, preprocess),
     )
 
 
@@ -218,7 +225,7 @@ def _keep(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}{suffix}").write_bytes(data)
     record: dict[str, Any] = {
-        "outcome": {**outcome.__dict__},
+        "outcome": {**asdict(outcome), "fidelity": np.round(outcome.fidelity, 3).tolist()},
         "found": None if panel is None else np.round(panel.quad, 1).tolist(),
         "reasons": [] if panel is None else list(panel.reasons),
         "truth": truth.to_record(),

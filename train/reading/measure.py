@@ -17,6 +17,7 @@ from runtime.labels import LABELS
 from train.draw import STYLES, Recording, RecordingFolder, draw_page, heart_of_class, synthesise
 from train.reading.drawn import MIN_IOU, Outcome, measure_drawn, rates_of_drawn
 from train.reading.ecg5 import Ecg5Page, read_ecg5
+from train.reading.fidelity import fidelity_record
 from train.reading.gate import false_rejects, rejections
 from train.reading.invariance import ROUNDING, blanking, rates_of_styles, resolution, styles
 from train.reading.probe import probe_layout, probe_style
@@ -127,7 +128,7 @@ class Study:
 
     def _drawn(self) -> dict[str, Any]:
         outcomes: list[Outcome] = []
-        captures = {}
+        captures, signals = {}, {}
         for capture in _CAPTURES:
             seen = measure_drawn(
                 self._reader,
@@ -138,11 +139,13 @@ class Study:
                 self.out / "failures",
             )
             captures[capture] = rates_of_drawn(capture, seen)
+            signals[capture] = fidelity_record([outcome.fidelity for outcome in seen])
             outcomes += seen
         return {
             "drawn": {
                 "styles": len(STYLES),
                 "captures": _records_by_name(captures),
+                "signals": signals,
                 "by_style": _found_by(outcomes, "style"),
                 "by_layout": _found_by(outcomes, "layout"),
             }

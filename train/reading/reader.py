@@ -62,6 +62,11 @@ class Reader:
         self._classifier = classifier
 
     @property
+    def preprocess(self) -> Preprocess:
+        """How the model's tensors are drawn."""
+        return self._preprocess
+
+    @property
     def has_model(self) -> bool:
         """True where probabilities can be had."""
         return self._classifier is not None

@@ -23,6 +23,29 @@ the grid belongs to the traces alone, else the tight band around the ink of the 
 """
 
 
+_SIGNAL_NOTE = """\
+### How closely the signals follow what was drawn
+
+The model's own input: each lead low-passed at 25 Hz, against the drawn signal filtered alike. The
+error is the root mean square of their difference over the standard deviation of the drawn signal,
+at the best shift in time; gain is the slope of read on drawn. Leads of a rightly told layout; paper
+at 50 mm/s, whose speed only the print tells, is left out.
+"""
+
+_SIGNAL_HEAD = "| way in | leads | error: median (quartiles) | gain: median (quartiles) |"
+
+
+def _signal_rows(signals: dict[str, dict[str, Any]]) -> list[str]:
+    rows = []
+    for capture, found in signals.items():
+        cells = []
+        for name in ("relative_error", "gain"):
+            low, middle, high = found.get(name, (float("nan"),) * 3)
+            cells.append(f"{middle:.2f} ({low:.2f}-{high:.2f})")
+        rows.append(f"| {capture} | {found['n']} | {' | '.join(cells)} |")
+    return rows
+
+
 def markdown(results: dict[str, Any]) -> str:
     """Turn the results of ``reading.json`` into Markdown.
 
@@ -85,6 +108,7 @@ def _drawn(part: dict[str, Any]) -> str:
         text += [f"### {capture}\n", _table(_RATE_HEAD, _rate_rows(rates))]
     text += ["### Panel found, by style and by layout (all ways in)\n"]
     text += [_table(_RATE_HEAD, _rate_rows(part["by_style"] + part["by_layout"]))]
+    text += [_SIGNAL_NOTE, _table(_SIGNAL_HEAD, _signal_rows(part["signals"]))]
     return "\n".join(text)
 
 

@@ -32,6 +32,8 @@ WAVE_MM = 25.0
 LABEL_MM = 11.0
 #: Columns (mm) with ink above or below the traces that make it print.
 PRINT_MM = 15.0
+#: What ends further (mm) within the traces than this may be no grid.
+CUT_MM = 3.0
 #: Bold lines are up to this thick (mm).
 LINE_MM = 0.4
 #: Millimetres between the bold lines of ECG paper.
@@ -113,6 +115,9 @@ def panel_area(
     if wide is None:
         return own
     area = Area(wide[0], tall[0], wide[1], tall[1], "grid")
+    cut = max(area.left - rows.left, rows.right - area.right) > CUT_MM * mm
+    if cut and not _has_grid(darkness, mask, core, mm):
+        return own  # the fringe of the traces' own ink
     return own if _has_print(runs, area, own, rows, mm) else area
 
 

@@ -174,7 +174,8 @@ def _speed() -> str:
         lines += [
             f"{machine['cpu']} ({machine['processor']}, {machine['cores']} cores, "
             f"{machine['system']}), pages {result['pages']['size']} px, one thread, median / 99th "
-            f"percentile (`python -m benchmarks`, [{path.name}](benchmarks/results/{path.name})):",
+            f"percentile, {result['date'][:10]} (`python -m benchmarks`, "
+            f"[{path.name}](benchmarks/results/{path.name})):",
             "",
             "| bundle | engine | inference us | end to end ms | times Pillow's own decode | "
             "peak RSS MB |",

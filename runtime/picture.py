@@ -344,7 +344,8 @@ def _check_jpeg(image: ImageFile, data: bytes) -> None:
 def _first_scan_is_whole(data: bytes) -> bool:
     """Tell whether a JPEG's first scan holds all its components: the decoder reads no other.
 
-    Looking for scans in the whole file would take a tenth as long as decoding it.
+    Looking for scans in the whole file would take a good part of the time of decoding it. In doubt
+    the answer is no: what stands alone before a scan may hide what the decoder will see.
     Source: ITU-T T.81, B.1.1 (marker segments) and B.2.3 (scan header).
     """
     place, components = 2, 0
@@ -355,13 +356,17 @@ def _first_scan_is_whole(data: bytes) -> bool:
             continue
         if marker == b"\xda":
             return 0 < components == data[place + 4] if place + 4 < len(data) else False
+        if marker in _ALONE:
+            return False
         if marker in _FRAMES and place + 9 < len(data):
             components = data[place + 9]
         place += 2 + max(2, int.from_bytes(data[place + 2 : place + 4], "big"))
     return False
 
 
-#: Second bytes of the markers that begin a frame (T.81, table B.1); C4, C8 and CC are none.
+#: Second bytes of the markers that have no length (T.81, table B.1), and of those that begin a
+#: frame; C4, C8 and CC are none.
+_ALONE = {bytes([kind]) for kind in (0x00, 0x01, *range(0xD0, 0xDA))}
 _FRAMES = {bytes([0xC0 + kind]) for kind in range(16) if kind not in (4, 8, 12)}
 
 _SIGNATURES = (

@@ -30,7 +30,7 @@ def sums_of_parts(
     Returns
     -------
     ndarray of `kind`, shape (n, w) or (h, n)
-        As ``np.add.reduceat``, which takes five times as long along the first axis.
+        As ``np.add.reduceat``, which takes several times as long along the first axis.
     """
     if axis == 1:
         return np.asarray(np.add.reduceat(values, edges, axis=1, dtype=kind))

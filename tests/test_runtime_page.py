@@ -324,6 +324,22 @@ def test_progressive_jpeg_counts_its_coefficients():
         read(bytes(data))
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+def test_jpeg_whose_first_scan_lacks_components_counts_its_coefficients(hidden):
+    data = bytearray(saved(Image.new("RGB", (64, 64), "white"), "JPEG"))
+    frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", 14_000, 14_000)
+    with open_document(bytes(data)) as whole:
+        assert whole.page_count == 1  # one scan: decoded line by line, so its size is no matter
+    data[scan + 4] = 1
+    if hidden:  # behind a marker without length, whose next bytes would lead to a better scan
+        whole_scan = data[frame : frame + 19] + b"\xff\xda\x00\x0c\x03"
+        data[2:2] = b"\xff\xd0"
+        data += bytes(2 + 0xFFE0 + 2 - len(data)) + whole_scan
+    with pytest.raises(PageError, match="14000 x 14000 pixels, too large"):
+        read(bytes(data))
+
+
 def test_jpeg_of_very_many_scans_is_refused():
     data = saved(Image.new("RGB", (64, 64), "white"), "JPEG", progressive=True)
     scan = data.index(b"\xff\xda")

@@ -17,7 +17,8 @@ from runtime.ink import runs_of
 from runtime.page import Page, open_document, page_from_image
 from runtime.panel import LAYOUTS, Panel, find_panel
 from runtime.preprocess import Preprocess
-from runtime.rows import find_rows
+from runtime.rows import find_rows, long_strokes, refine_rows
+from runtime.strokes import strokes_of
 from train.draw import Heart, Recording, Truth, draw_page, synthesise
 from train.reading.geometry import overlap
 
@@ -192,3 +193,21 @@ def test_no_small_picture_crashes_the_reading(grey: np.ndarray) -> None:
     assert panel.layout in LAYOUTS
     tensor = Preprocess().tensor(panel)
     assert np.isfinite(tensor).all()
+
+
+@pytest.mark.parametrize("beside", ["nothing", "specks of a grid", "a frame"])
+def test_rows_end_with_their_traces(beside: str) -> None:
+    levels, mm = np.array([40.0, 100.0, 160.0, 220.0]), 4.0
+    mask = np.zeros((260, 400), dtype=bool)
+    for level in levels.astype(int):
+        for x in range(20, 321):
+            y = level - round(20 * max(0.0, 1 - abs(x % 60 - 30) / 5))
+            mask[y : y + 3, x] = True
+            mask[y : level + 3, x] |= y < level - 2
+        if beside == "specks of a grid":
+            mask[level : level + 2, 324:380:4] = True
+    if beside == "a frame":
+        mask[10:250, 324:329] = True
+    strokes = strokes_of(runs_of(mask))
+    rows = refine_rows(strokes, long_strokes(strokes, mm), levels, mm)
+    assert (rows.left, rows.right) == (20.0, 321.0)

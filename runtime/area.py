@@ -8,8 +8,9 @@ import numpy as np
 
 from runtime.extent import extent_of_lines
 from runtime.grid import grid_scale
+from runtime.ink import bare_paper
 from runtime.quantile import quantile
-from runtime.sums import sums_of_parts
+from runtime.arrays import sums_of_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,7 +149,7 @@ def _grid_ends(
 def _has_grid(darkness: NDArray[np.uint8], mask: NDArray[np.bool_], core: Area, mm: float) -> bool:
     """Tell whether the darkness between the traces repeats as a grid's does, both ways."""
     part = core.pixels
-    return grid_scale(np.where(mask[part], 0, darkness[part]), mm) is not None
+    return grid_scale(bare_paper(darkness[part], mask[part]), mm) is not None
 
 
 def _agreed(
@@ -201,9 +202,10 @@ def _common(light: NDArray[np.uint8], paper: NDArray[np.bool_], axis: int) -> ND
     A line of the grid goes all the way; print that stands beside it covers only some parts.
     """
     edges = np.arange(PARTS) * light.shape[axis] // PARTS
-    # Parts of fewer than 257 pixels fit into 16 bits.
-    kind = np.uint16 if light.shape[axis] < 256 * PARTS else np.uint32
-    dark, bare = sums_of_parts(light, edges, axis, kind), sums_of_parts(paper, edges, axis, kind)
+    # The sums of parts of fewer than 256 pixels fit into 16 bits, their number into 8.
+    short = light.shape[axis] < 255 * PARTS
+    dark = sums_of_parts(light, edges, axis, np.uint16 if short else np.uint32)
+    bare = sums_of_parts(paper.view(np.uint8), edges, axis, np.uint8 if short else np.uint32)
     # Sorted line by line where a line's parts lie together: several times faster than across.
     means = np.ascontiguousarray(np.moveaxis(dark / np.maximum(bare, 1), axis, -1))
     means.sort(axis=-1)
@@ -222,7 +224,7 @@ def _reach(
         part = (slice(max(0, int(area.top)), int(area.bottom), 4), slice(None))
         start, stop, length = int(area.left), int(area.right), width
     paper = ~mask[part]
-    light = darkness[part] * paper
+    light = bare_paper(darkness[part], mask[part])
     sums = _common(light, paper, axis)
     start, stop = max(0, min(start, length - 1)), max(1, min(stop, length))
     core = np.s_[start:stop] if axis == 1 else np.s_[:, start:stop]

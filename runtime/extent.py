@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.arrays import running_mean
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -108,16 +110,9 @@ def _patterns(
     dark = np.add.reduceat(light, edges, axis=0, dtype=np.uint32).astype(np.float32)
     bare = np.add.reduceat(paper.view(np.uint8), edges, axis=0, dtype=np.uint16)
     dark /= np.maximum(bare, 1)
-    dark -= _running_mean(dark, 2 * round(BOLD_MM * mm / 2) + 1)
+    dark -= running_mean(dark, 2 * round(BOLD_MM * mm / 2) + 1).astype(np.float32)
     dark[bare == 0] = 0.0
     return dark
-
-
-def _running_mean(values: NDArray[np.float32], window: int) -> NDArray[np.float32]:
-    """Return the mean over an odd window along the last axis."""
-    reach = [(0, 0)] * (values.ndim - 1) + [(window // 2 + 1, window // 2)]
-    total = np.cumsum(np.pad(values, reach, mode="edge"), axis=-1, dtype=np.float64)
-    return np.asarray((total[..., window:] - total[..., :-window]) / window, dtype=np.float32)
 
 
 def _seed(patterns: NDArray[np.float32], first: float, last: float) -> int:
@@ -164,7 +159,7 @@ def _end(
     begin = max(0, int(start))
     rows = np.s_[begin : int(start + length)]
     share = light[rows] @ pattern / np.maximum(paper[rows] @ (pattern * pattern), 1e-3)
-    share = _running_mean(share, 2 * round(FINE_MM * mm / 2) + 1)
+    share = running_mean(share, 2 * round(FINE_MM * mm / 2) + 1)
     good = np.flatnonzero(share >= SIMILAR)
     if good.size == 0:
         return begin, begin + len(share)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.arrays import running_mean
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -64,10 +66,10 @@ def _pitch(sums: NDArray[np.uint32], assumed: float) -> tuple[float, float] | No
     window = 2 * round(BOLD_MM * assumed / 2) + 1
     if count < 6 * window:
         return None
-    total = np.cumsum(np.pad(sums.astype(np.float64), (window // 2 + 1, window // 2), mode="edge"))
-    signal = (sums - (total[window:] - total[:-window]) / window) * np.hanning(count)
+    signal = (sums - running_mean(sums, window)) * np.hanning(count)
     size = 4096 if count <= 2048 else 8192
-    power = np.abs(np.fft.rfft(signal, size)) ** 2
+    spectrum = np.fft.rfft(signal, size)
+    power = spectrum.real**2 + spectrum.imag**2
     power /= max(float(power.mean()), 1e-9)
     scales = assumed * np.linspace(*SEARCH, STEPS)
     orders = np.arange(1, HARMONICS + 1)[:, None]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.arrays import stretches
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -28,9 +30,7 @@ SHARP = 0.1
 DOUBTFUL = 0.75
 
 
-def thin_line(
-    traces: RowTraces,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+def thin_line(traces: RowTraces) -> NDArray[np.float32]:
     """Take the pen's width off the rows' ink.
 
     Parameters
@@ -39,16 +39,14 @@ def thin_line(
 
     Returns
     -------
-    top, bottom : ndarray of float32, shape (rows, w)
-        Highest and lowest place of the line's middle in each column, px.
-    signal : ndarray of float32, shape (rows, w)
-        Its mean place in each column, px.
+    ndarray of float32, shape (3, rows, w)
+        Highest, lowest and mean place of the line's middle in each column, px.
     """
     half = traces.line_width / 2
     top, bottom = _ordered(traces.top + half, traces.bottom - half)
     reach = max(0.0, REACH * traces.line_width - SHARP)
     upper, lower = _ordered(-_least(-top, reach), _least(bottom, reach))
-    return top, bottom, _chosen(_following(upper), -_following(-lower))
+    return np.stack([top, bottom, _chosen(_following(upper), -_following(-lower))])
 
 
 def _ordered(
@@ -101,12 +99,14 @@ def _chosen(high: NDArray[np.float32], low: NDArray[np.float32]) -> NDArray[np.f
     """
     signal = ((high + low) / 2).astype(np.float32, copy=False)
     doubtful = low - high > DOUBTFUL
-    edges = np.flatnonzero(np.diff(doubtful, axis=1, prepend=False, append=False))
-    if edges.size == 0:
+    if not doubtful.any():
         return signal
-    pitch = doubtful.shape[1] + 1
-    row, place = edges[0::2] // pitch, edges % pitch
-    first, last = place[0::2], place[1::2]
+    pitch = doubtful.shape[1] + 1  # an empty column parts the rows from each other
+    bounded = np.zeros((len(doubtful), pitch), dtype=bool)
+    bounded[:, :-1] = doubtful
+    first, last = stretches(bounded.ravel())
+    row = first // pitch
+    first, last = first - row * pitch, last - row * pitch
     before = _known(signal, row, first - 1, high[row, first], low[row, first])
     after = _known(signal, row, last, high[row, last - 1], low[row, last - 1])
     part = np.flatnonzero(doubtful)

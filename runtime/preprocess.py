@@ -164,43 +164,46 @@ class Preprocess(NamedTuple):
             mV, low-passed; NaN where there is no trace.
         """
         by_name = {lead.name: lead for lead in leads}
-        return np.stack(
-            [
-                self._signal(by_name.get(name), column * self.column_seconds)
-                for names in CANONICAL
-                for column, name in enumerate(names)
-            ]
-        )
+        sampled = [
+            self._sampled(by_name.get(name), column * self.column_seconds)
+            for names in CANONICAL
+            for column, name in enumerate(names)
+        ]
+        values = np.stack([place for place, _ in sampled])
+        missing = np.stack([nothing for _, nothing in sampled])
+        # One lead behind the other, so that a single call filters all of them.
+        taps = self.taps
+        smooth = np.convolve(values.ravel(), taps)[len(taps) - 1 :].reshape(values.shape)
+        return np.where(missing, np.nan, smooth[:, : self.samples]).astype(np.float32)
 
-    def _signal(self, lead: LeadTrace | None, begin_s: float) -> NDArray[np.float32]:
-        """Resample a lead from `begin_s` seconds on, low-passed, mV; NaN where there is no trace.
+    def _sampled(
+        self, lead: LeadTrace | None, begin_s: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Sample a lead from `begin_s` seconds on.
 
         Returns
         -------
-        ndarray of float32, shape (samples,)
+        values : ndarray of float64, shape (samples + taps - 1,)
+            mV, from half the filter's length before to half its length after.
+        missing : ndarray of bool, shape (samples,)
+            Where there is no trace.
         """
-        count = self.samples
-        nothing = np.full(count, np.nan, dtype=np.float32)
-        if lead is None:
-            return nothing
-        columns = np.flatnonzero(np.isfinite(lead.centre))
-        if columns.size < 2:
-            return nothing
+        count, margin = self.samples, len(self.taps) // 2
+        columns = np.empty(0) if lead is None else np.flatnonzero(np.isfinite(lead.centre))
+        if lead is None or columns.size < 2:
+            return np.zeros(count + 2 * margin), np.ones(count, dtype=bool)
         latest = lead.start_s + lead.seconds - self.cell_seconds
         begin_s = max(lead.start_s, min(begin_s, latest))
-        step, taps = self.sample_seconds, self.taps
-        margin = len(taps) // 2
-        times = begin_s - lead.start_s + step * np.arange(-margin, count + margin)
+        times = begin_s - lead.start_s + self.sample_seconds * np.arange(-margin, count + margin)
         place = times / lead.seconds * len(lead.centre) - 0.5
         values = np.interp(place, columns, lead.centre[columns])
-        values = np.convolve(values, taps, mode="valid")
         place = place[margin : margin + count]
         after = np.searchsorted(columns, place)
         after = np.minimum(np.maximum(after, 1), columns.size - 1)
         gap = (columns[after] - columns[after - 1]) * (lead.seconds / len(lead.centre))
         edge = EDGE_S / lead.seconds * len(lead.centre)
         missing = (place < columns[0] - edge) | (place > columns[-1] + edge) | (gap > MAX_GAP_S)
-        return np.where(missing, np.nan, values).astype(np.float32)
+        return values, missing
 
     def draw(self, signals: NDArray[np.float32]) -> NDArray[np.float32]:
         """Draw signals with one pen, shape (n, cell_height, cell_width), 0 to 1.
@@ -213,15 +216,33 @@ class Preprocess(NamedTuple):
         y = self.cell_height / 2 - np.maximum(np.minimum(signals * scale, limit), -limit)
         upper = np.fmin(y[:, :-1], y[:, 1:]) - half
         lower = np.fmax(y[:, :-1], y[:, 1:]) + half
-        upper, lower = np.nan_to_num(upper, nan=-1.0), np.nan_to_num(lower, nan=-1.0)
-        rows = np.arange(self.cell_height, dtype=np.float32)[:, None]
-        drawn = np.zeros((len(signals), self.cell_height, self.cell_width), dtype=np.float32)
-        high, low = np.empty_like(drawn), np.empty_like(drawn)
-        for k in range(SUBSAMPLES):
-            np.minimum(rows + 1, lower[:, None, k::SUBSAMPLES], out=high)
-            np.maximum(rows, upper[:, None, k::SUBSAMPLES], out=low)
-            np.subtract(high, low, out=high)
-            drawn += np.maximum(high, 0, out=high)  # at most 1: no more than the row is high
+        return self._inked(np.nan_to_num(upper, nan=-1.0), np.nan_to_num(lower, nan=-1.0))
+
+    def _inked(
+        self, upper: NDArray[np.float32], lower: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return the share of each pixel between two heights (n, samples - 1), as `draw` does.
+
+        Only the pixels that the pen reaches are looked at: one in twenty.
+        """
+        n, height, width = len(upper), self.cell_height, self.cell_width
+        by_turn = (n, width, SUBSAMPLES)  # a column's samples, each in a turn of its own
+        upper, lower = (edge.reshape(by_turn).transpose(2, 0, 1).ravel() for edge in (upper, lower))
+        first = np.maximum(upper, 0).astype(np.int64)
+        count = np.maximum(np.ceil(np.minimum(lower, height)).astype(np.int64) - first, 0)
+        column = np.arange(n)[:, None] * (height * width) + np.arange(width)
+        begin = first * width + np.tile(column.ravel(), SUBSAMPLES)
+        steps = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        row = (np.repeat(first, count) + steps).astype(np.float32)
+        inked = np.minimum(row + 1, np.repeat(lower, count))
+        inked -= np.maximum(row, np.repeat(upper, count))
+        place = np.repeat(begin, count) + steps * width
+        drawn = np.zeros((n, height, width), dtype=np.float32)
+        flat = drawn.reshape(-1)
+        pixels = count.reshape(SUBSAMPLES, -1).sum(axis=1)
+        for last, many in zip(np.cumsum(pixels), pixels, strict=True):
+            turn = slice(last - many, last)
+            flat[place[turn]] += inked[turn]  # at most 1: no more than the pixel is high
         drawn /= SUBSAMPLES
         return drawn
 

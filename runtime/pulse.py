@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from runtime.arrays import stretches
 from runtime.quantile import median, quantile
 
 if TYPE_CHECKING:
@@ -83,10 +84,8 @@ def find_pulses(runs: Runs, baselines: NDArray[np.float64], mm: float) -> tuple[
     heights[row, runs.x[run]] = rise[row, run]
     tops = (heights > 0) & ~occupied
     share = tops.mean(axis=0)
-    enough = np.concatenate([[False], share >= ROW_SHARE, [False]])
-    edges = np.flatnonzero(enough[1:] != enough[:-1])
     found = []
-    for left, right in zip(edges[0::2], edges[1::2], strict=True):
+    for left, right in zip(*stretches(share >= ROW_SHARE), strict=True):
         if not WIDTH_MM[0] * mm <= right - left <= WIDTH_MM[1] * mm:
             continue
         inside = heights[:, left:right]

@@ -8,7 +8,7 @@ import numpy as np
 
 from runtime.area import Area, panel_area
 from runtime.grid import grid_scale
-from runtime.ink import ink_of, ink_threshold
+from runtime.ink import bare_paper, ink_of, ink_threshold
 from runtime.layout import ARRANGEMENTS, Arrangement, choose_layout
 from runtime.pen import thin_line
 from runtime.quantile import median, medians
@@ -213,7 +213,7 @@ def _grid_scale(
     """Measure px per mm across and down on the grid between the rows; None without a grid."""
     levels = rows.levels
     inside = np.s_[int(levels[0]) : int(levels[-1]) + 1, int(rows.left) : int(rows.right)]
-    return grid_scale(darkness[inside] * ~mask[inside], _assumed_scale(rows))
+    return grid_scale(bare_paper(darkness[inside], mask[inside]), _assumed_scale(rows))
 
 
 def _traces(

@@ -10,7 +10,7 @@ from runtime.ink import Runs
 from runtime.pulse import Pulse, find_pulses
 from runtime.quantile import median
 from runtime.strokes import Strokes
-from runtime.sums import sums_of_parts
+from runtime.arrays import stretches, sums_of_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,11 +107,12 @@ def find_rows(long: Runs, mm: float) -> Rows | None:
     score = coverage[used].mean(axis=0)
     score = np.convolve(score, np.ones(3) / 3, mode="same")
     peaks = _peaks(score, max(1, round(ROW_DISTANCE_MM * mm / step)))
-    peaks = [peak for peak in peaks if not _is_rule(long, (peak[1] + 0.5) * step, mm)]
+    twice = _middles(long)
+    peaks = [peak for peak in peaks if not _is_rule(long, twice, (peak[1] + 0.5) * step, mm)]
     places = _neighbours(_row_places(peaks))
     if not places:
         return None
-    levels = _levels(long, (np.array(places) + 0.5) * step, 3 * step)
+    levels = _levels(twice, (np.array(places) + 0.5) * step, 3 * step)
     baselines = np.repeat(levels[:, None], long.size[0], axis=1)
     counts = occupied[:, places].sum(axis=1)
     most = np.flatnonzero(counts >= max(1.0, 0.5 * len(places)))
@@ -139,7 +140,7 @@ def refine_rows(strokes: Strokes, long: Runs, levels: NDArray[np.float64], mm: f
     -------
     Rows
     """
-    levels = _levels(long, levels, max(2.0, 2 * mm))
+    levels = _levels(_middles(long), levels, max(2.0, 2 * mm))
     baselines = _local_baselines(long, levels, mm)
     pulses = find_pulses(strokes.runs, baselines, mm)
     pieces = strokes.runs.where(strokes.widths() >= PIECE_MM * mm)
@@ -167,12 +168,13 @@ def long_strokes(strokes: Strokes, mm: float) -> Runs:
     wide = np.flatnonzero(strokes.widths() >= TRACE_WIDTH_MM * mm)
     if wide.size == 0:
         return runs.where(np.zeros(count, dtype=bool))
-    order = wide[np.argsort(labels[wide], kind="stable")]
-    first = np.flatnonzero(np.diff(labels[order], prepend=-1))
+    order = wide[np.argsort(labels[wide])]
+    own = labels[order]
+    first = np.concatenate([[0], np.flatnonzero(own[1:] != own[:-1]) + 1])
     top = np.minimum.reduceat(runs.top[order], first)
     bottom = np.maximum.reduceat(runs.bottom[order], first)
     tall = np.zeros(count, dtype=bool)
-    tall[labels[order[first]]] = bottom - top > FLAT_MM * mm
+    tall[own[first]] = bottom - top > FLAT_MM * mm
     keep = np.zeros(count, dtype=bool)
     keep[wide] = tall[labels[wide]]
     return runs.where(keep)
@@ -193,9 +195,8 @@ def without_rules(runs: Runs) -> Runs:
     near = ruled.copy()
     near[1:] |= ruled[:-1]
     near[:-1] |= ruled[1:]
-    edges = np.flatnonzero(np.diff(near, prepend=False, append=False))
     keep = np.ones(count, dtype=bool)
-    for first, last in zip(edges[0::2], edges[1::2], strict=True):
+    for first, last in zip(*stretches(near), strict=True):
         inside = np.minimum(runs.bottom, last) - np.maximum(runs.top, first)
         part = inside >= 0.6 * (runs.bottom - runs.top)
         leaving = np.count_nonzero(inside > 0) - np.count_nonzero(part)
@@ -204,17 +205,17 @@ def without_rules(runs: Runs) -> Runs:
     return runs.where(keep)
 
 
-def _is_rule(runs: Runs, place: float, mm: float) -> bool:
+def _is_rule(runs: Runs, twice: NDArray[np.int32], place: float, mm: float) -> bool:
     """Tell whether a row is a printed line: ink in nearly every column, and nothing leaves it.
 
     A few letters may touch it and a few waves cross it; a trace leaves its baseline with each beat.
+    `twice` is as from `_middles`.
     """
     extent = int(runs.x[-1]) - int(runs.x[0]) + 1  # sorted by column
-    twice = runs.top + runs.bottom
-    close = twice[np.abs(twice - 2 * place) < 6 * mm]
-    if close.size == 0:
+    first, last = np.searchsorted(twice, (2 * place - 6 * mm, 2 * place + 6 * mm))
+    if first == last:
         return False
-    level = median(close) / 2
+    level = float(twice[(first + last - 1) // 2] + twice[(first + last) // 2]) / 4
     band = max(1.5, RULE_MM * mm)
     within = (runs.top >= level - band) & (runs.bottom <= level + band)
     if np.count_nonzero(within) <= RULE_COVER * extent:
@@ -231,7 +232,12 @@ def _occupancy(runs: Runs, step: int) -> NDArray[np.bool_]:
     width, height = runs.size
     cells = np.zeros((width, height // step + 5), dtype=bool)
     cells[runs.x, (runs.top + runs.bottom) // (2 * step) + 2] = True
-    return cells[:, 2:-2] | cells[:, 1:-3] | cells[:, 3:-1] | cells[:, :-4] | cells[:, 4:]
+    near = cells.copy()
+    flat, grown = cells.ravel(), near.ravel()  # two empty cells part the columns from each other
+    for reach in (1, 2):
+        grown[reach:] |= flat[:-reach]
+        grown[:-reach] |= flat[reach:]
+    return near[:, 2:-2]
 
 
 def _strip_coverage(occupied: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -283,17 +289,26 @@ def _neighbours(places: list[int]) -> list[int]:
     return places
 
 
-def _levels(runs: Runs, places: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
-    """Return the most usual middle of the runs near each place, px."""
-    middle = (runs.top + runs.bottom) / 2
+def _middles(runs: Runs) -> NDArray[np.int32]:
+    """Return twice the middles of the runs, sorted, px."""
+    return np.sort(runs.top + runs.bottom)
+
+
+def _levels(
+    twice: NDArray[np.int32], places: NDArray[np.float64], reach: float
+) -> NDArray[np.float64]:
+    """Return the most usual of the runs' middles (`_middles`) near each place, px."""
+    first = np.searchsorted(twice, 2 * (places - reach), side="right")
+    last = np.searchsorted(twice, 2 * (places + reach), side="left")
     levels = []
-    for place in places:
-        near = middle[np.abs(middle - place) < reach]
-        if near.size == 0:
+    for place, a, b in zip(places, first, last, strict=True):
+        if a >= b:
             levels.append(float(place))
             continue
-        counts = np.bincount(np.round(near).astype(int), minlength=8).astype(float)
-        levels.append(float(np.argmax(np.convolve(counts, [1, 2, 3, 2, 1], mode="same"))))
+        near = np.round(twice[a:b] / 2).astype(np.int64)
+        counts = np.bincount(near - near[0] + 2, minlength=8)  # two empty ones before
+        weighed = np.convolve(counts, [1, 2, 3, 2, 1], mode="same")
+        levels.append(float(near[0] - 2 + np.argmax(weighed)))
     return np.array(levels)
 
 
@@ -304,9 +319,9 @@ def _local_baselines(runs: Runs, levels: NDArray[np.float64], mm: float) -> NDAr
     thin = runs.bottom - runs.top <= max(2.0, 1.5 * mm)
     middle = ((runs.top + runs.bottom) // 2)[thin]
     counts = np.bincount(strip[thin] * height + middle, minlength=STRIPS * height)
-    counts = counts.reshape(STRIPS, height).astype(np.float64)
+    counts = counts.reshape(STRIPS, height)
     window = max(1, round(mm)) * 2 + 1
-    total = np.zeros((STRIPS, height + window))
+    total = np.zeros((STRIPS, height + window), dtype=np.int64)
     np.cumsum(counts, axis=1, out=total[:, window // 2 + 1 : window // 2 + 1 + height])
     total[:, window // 2 + 1 + height :] = total[:, [window // 2 + height]]
     density = total[:, window:] - total[:, :-window]

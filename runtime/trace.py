@@ -151,22 +151,22 @@ def follow_rows(
     crossing = (runs.top <= y) & (runs.bottom >= y)
     bridge = np.add.reduce(crossing, axis=0, dtype=np.uint8) >= 2
     pairs = neighbours(runs, 1) if touching is None else touching
-    owner, hold = _owners(runs, y, bridge, pairs, mm)
+    owner, hold = _owners(runs, y, crossing, bridge, pairs, mm)
     bridge &= owner < 0
     own = np.flatnonzero(owner >= 0)
     row = owner[own]
-    distance = np.maximum(runs.top[own] - y[row, own], y[row, own] - runs.bottom[own])
     # Of several runs in one column the last one written stays: the firmest, then the nearest.
     place = row * width + runs.x[own]
     shared = np.flatnonzero(np.bincount(place, minlength=1)[place] > 1)
-    order = np.lexsort((-np.maximum(distance[shared], 0.0), hold[own[shared]]))
-    order = np.concatenate([np.arange(len(own)), shared[order]])
-    own, row = own[order], row[order]
+    rival, level = own[shared], y[row[shared], own[shared]]
+    distance = np.maximum(runs.top[rival] - level, level - runs.bottom[rival])
+    order = shared[np.lexsort((-np.maximum(distance, 0.0), hold[rival]))]
+    own, place = np.concatenate([own, own[order]]), np.concatenate([place, place[order]])
+    upper, lower = _edges(darkness, runs)
     top = np.full((count, width), np.nan, dtype=np.float32)
     bottom = np.full((count, width), np.nan, dtype=np.float32)
-    upper, lower = _edges(darkness, runs)
-    top[row, runs.x[own]] = upper[own]
-    bottom[row, runs.x[own]] = lower[own]
+    top.ravel()[place] = upper[own]
+    bottom.ravel()[place] = lower[own]
     heights = bottom - top
     finite = heights[np.isfinite(heights)]
     line_width = quantile(finite, 0.3) if finite.size else 1.0
@@ -198,6 +198,7 @@ def _edges(
 def _owners(
     runs: Runs,
     y: NDArray[np.float64],
+    crossing: NDArray[np.bool_],
     bridge: NDArray[np.bool_],
     pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
     mm: float,
@@ -212,26 +213,27 @@ def _owners(
         Columns in which the run's stroke touches the baseline, at most `OWN_MM`; a letter that
         touches it gives way to a longer stroke.
     """
-    count, total = y.shape
+    total = y.shape[1]
     left, right = pairs
-    waves = _waves(runs, y, left, right, mm)
+    waves = _waves(runs, y, crossing, left, right, mm)
     set_apart = bridge | (waves >= 0)
     free = ~(set_apart[left] | set_apart[right])
     apart_left, apart_right = left[~free], right[~free]
     left, right = left[free], right[free]
     labels = stroke_labels(total, left, right)
+    strokes = np.cumsum(labels == np.arange(total)) - 1  # numbers of the strokes, by first run
+    stroke = strokes[labels]
     reach = CONTACT_MM * mm
     contact = (runs.top <= y + reach) & (runs.bottom >= y - reach) & ~set_apart
-    touching = np.zeros((count, total), dtype=np.int64)
-    for index in range(count):
-        touching[index] = np.bincount(labels[contact[index]], minlength=total)
+    number = int(strokes[-1]) + 1 if total else 0
+    touching = np.stack([np.bincount(stroke[near], minlength=number) for near in contact])
     firm = max(1, round(OWN_MM * mm))
     enough = (touching >= firm).sum(axis=0)
     best = np.argmax(touching, axis=0)
-    most = touching[best, np.arange(total)]
-    owner = np.where((enough <= 1) & (most > 0), best, -1)[labels]
-    hold = np.minimum(most, firm)[labels]
-    shared = enough[labels] > 1
+    most = touching.max(axis=0, initial=0)
+    owner = np.where((enough <= 1) & (most > 0), best, -1)[stroke]
+    hold = np.minimum(most, firm)[stroke]
+    shared = (enough > 1)[stroke]
     if shared.any():
         single = shared & (contact.sum(axis=0) == 1)
         owner[single] = np.argmax(contact, axis=0)[single]
@@ -251,6 +253,7 @@ def _owners(
 def _waves(
     runs: Runs,
     y: NDArray[np.float64],
+    crossing: NDArray[np.bool_],
     left: NDArray[np.int64],
     right: NDArray[np.int64],
     mm: float,
@@ -268,8 +271,7 @@ def _waves(
     count, total = y.shape
     owner = np.full(total, -1)
     tall = runs.bottom - runs.top > WAVE_MM * mm
-    crossing = (runs.top <= y) & (runs.bottom >= y)
-    if not (tall & np.logical_or.reduce(crossing, axis=0)).any():
+    if not crossing[:, tall].any():
         return owner
     both = tall[left] & tall[right]
     labels = stroke_labels(total, left[both], right[both])
@@ -356,7 +358,7 @@ def _widest(stretch: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
 
 
 def lead_of_row(
-    line: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
+    line: NDArray[np.float32],
     row: int,
     span: tuple[float, float],
     *,
@@ -369,8 +371,8 @@ def lead_of_row(
 
     Parameters
     ----------
-    line : tuple of ndarray
-        As from :func:`thin_line`.
+    line : ndarray of float32, shape (3, rows, w)
+        As from :func:`runtime.pen.thin_line`.
     row : int
     span : tuple of float
         Left and right border of the lead, working px.
@@ -386,17 +388,19 @@ def lead_of_row(
     """
     first = max(0, round(span[0]))
     last = max(round(span[1]), first + 1)
-    top, bottom, signal = (values[row, first:last] for values in line)
+    places = line[:, row, first:last]
+    signal = places[2]
     finite = signal[np.isfinite(signal)]
     baseline = median(finite) if finite.size else 0.0
     high, low = baseline - px_per_mv * BOX_MV / 2, baseline + px_per_mv * BOX_MV / 2
     box = [[first, high], [last, high], [last, low], [first, low]]
+    top, bottom, centre = ((baseline - places) / px_per_mv).astype(np.float32, copy=False)
     return LeadTrace(
         name=name,
         box=np.array(box, dtype=np.float32),
-        centre=((baseline - signal) / px_per_mv).astype(np.float32),
-        top=((baseline - top) / px_per_mv).astype(np.float32),
-        bottom=((baseline - bottom) / px_per_mv).astype(np.float32),
+        centre=centre,
+        top=top,
+        bottom=bottom,
         start_s=start_s + (first - span[0]) / px_per_s,
         seconds=(last - first) / px_per_s,
     )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
+from runtime.arrays import running_mean
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -68,7 +70,7 @@ def level_lines(darkness: NDArray[np.uint8]) -> Pencil:
     capped = np.minimum(darkness, CAP)
     sums = np.add.reduceat(capped, edges[:-1], axis=1, dtype=np.uint32).T.astype(np.float32)
     sums /= np.maximum(np.diff(edges), 1)[:, None]
-    sums = np.ascontiguousarray(_high_pass(sums))
+    sums = (sums - running_mean(sums, HIGH_PASS)).astype(np.float32)
     offset = (edges[1:] + edges[:-1]) / 2 - width / 2
     slope, fan = 0.0, 0.0
     start = 1.0
@@ -87,14 +89,6 @@ def level_lines(darkness: NDArray[np.uint8]) -> Pencil:
         row, column = np.unravel_index(int(np.argmax(scores)), scores.shape)
         slope, fan, best = float(slopes[row]), float(fans[column]), float(scores[row, column])
     return Pencil(slope, fan, best / max(start, 1e-9))
-
-
-def _high_pass(sums: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Subtract the running mean along each strip."""
-    window = HIGH_PASS
-    padded = np.pad(sums, ((0, 0), (window // 2 + 1, window // 2)), mode="edge")
-    total = np.cumsum(padded, axis=1, dtype=np.float64)
-    return np.asarray(sums - (total[:, window:] - total[:, :-window]) / window, dtype=np.float32)
 
 
 def _binned(sums: NDArray[np.float32], size: int) -> NDArray[np.float32]:

@@ -1,0 +1,97 @@
+"""What numpy does in a general way and slowly: sums, means and stretches of arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["running_mean", "stretches", "sums_of_parts", "true_places"]
+
+
+def sums_of_parts(
+    values: NDArray[Any], edges: NDArray[np.int64], axis: int, kind: type[np.unsignedinteger[Any]]
+) -> NDArray[Any]:
+    """Add up the parts of an array that begin at `edges` (the last one goes on to the end).
+
+    Parameters
+    ----------
+    values : ndarray, shape (h, w)
+    edges : ndarray of int64, shape (n,)
+        Ascending.
+    axis : int
+        0 or 1.
+    kind : type
+        Of the sums; wide enough for the longest part.
+
+    Returns
+    -------
+    ndarray of `kind`, shape (n, w) or (h, n)
+        As ``np.add.reduceat``, which takes several times as long along the first axis.
+    """
+    if axis == 1:
+        return np.asarray(np.add.reduceat(values, edges, axis=1, dtype=kind))
+    ends = [*edges[1:], len(values)]
+    parts = (values[a:b] for a, b in zip(edges, ends, strict=True))
+    return np.stack([np.add.reduce(part, axis=0, dtype=kind) for part in parts])
+
+
+def running_mean(values: NDArray[Any], window: int) -> NDArray[np.float64]:
+    """Return the mean over a window along the last axis; beyond the ends, the last values go on.
+
+    Parameters
+    ----------
+    values : ndarray of numbers, shape (..., n)
+    window : int
+        Odd.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., n)
+    """
+    reach = window // 2
+    first = np.repeat(values[..., :1], reach + 1, axis=-1)
+    last = np.repeat(values[..., -1:], reach, axis=-1)
+    long = np.concatenate([first, values, last], axis=-1)  # np.pad takes ten times as long
+    total = np.cumsum(long, axis=-1, dtype=np.float64)
+    return np.asarray((total[..., window:] - total[..., :-window]) / window)
+
+
+def stretches(flags: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where the stretches of true values begin, and where they have ended.
+
+    Parameters
+    ----------
+    flags : ndarray of bool, shape (n,)
+
+    Returns
+    -------
+    first, last : ndarray of int64, shape (m,)
+        Index of the first value of each stretch, and of the one after its last.
+    """
+    bounded = np.zeros(len(flags) + 2, dtype=bool)
+    bounded[1:-1] = flags
+    edges = np.flatnonzero(bounded[1:] != bounded[:-1])
+    return edges[0::2], edges[1::2]
+
+
+def true_places(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return ``np.flatnonzero(mask)``; eight values at a time, for a mask that is mostly false.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, any shape
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+    """
+    flat = np.ascontiguousarray(mask).ravel()
+    whole = flat.size // 8 * 8
+    words = np.flatnonzero(flat[:whole].view(np.uint64) != 0)
+    inside = np.flatnonzero(flat[:whole].reshape(-1, 8)[words])
+    places = words[inside >> 3] * 8 + (inside & 7)
+    return np.concatenate([places, np.flatnonzero(flat[whole:]) + whole])

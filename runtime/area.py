@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from runtime.arrays import sums_of_parts
 from runtime.extent import extent_of_lines
 from runtime.grid import grid_scale
 from runtime.ink import bare_paper
 from runtime.quantile import quantile
-from runtime.arrays import sums_of_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

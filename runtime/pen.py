@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["thin_line"]
 
-#: Ink reaches this share of the line's width, less `SHARP` (px), beyond the columns that the pen's
-#: middle went through: less than half of it, for a pen is round and its ink fades to the sides.
-REACH = 0.3
-SHARP = 0.1
+#: Ink reaches this share of the line's width beyond the columns that the pen's middle went through:
+#: less than half of it, for a pen is round and its ink fades to the sides.
+REACH = 0.25
 #: Lines along the upper and the lower ends of the ink that are this far apart (px) differ.
 DOUBTFUL = 0.75
 
@@ -44,7 +43,7 @@ def thin_line(traces: RowTraces) -> NDArray[np.float32]:
     """
     half = traces.line_width / 2
     top, bottom = _ordered(traces.top + half, traces.bottom - half)
-    reach = max(0.0, REACH * traces.line_width - SHARP)
+    reach = REACH * traces.line_width
     upper, lower = _ordered(-_least(-top, reach), _least(bottom, reach))
     return np.stack([top, bottom, _chosen(_following(upper), -_following(-lower))])
 

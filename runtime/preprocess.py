@@ -25,7 +25,7 @@ CANONICAL = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF",
 """Where each lead stands in the tensor."""
 
 KIND = "lead-cells"
-VERSION = 5
+VERSION = 6
 #: Samples of the trace taken across one column of the tensor.
 SUBSAMPLES = 2
 #: Beyond its first and last column a trace is drawn on over this time, s.
@@ -218,9 +218,7 @@ class Preprocess(NamedTuple):
         lower = np.fmax(y[:, :-1], y[:, 1:]) + half
         return self._inked(np.nan_to_num(upper, nan=-1.0), np.nan_to_num(lower, nan=-1.0))
 
-    def _inked(
-        self, upper: NDArray[np.float32], lower: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def _inked(self, upper: NDArray[np.float32], lower: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the share of each pixel between two heights (n, samples - 1), as `draw` does.
 
         Only the pixels that the pen reaches are looked at: one in twenty.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from runtime.area import Area, panel_area
+from runtime.flanks import even_flanks
 from runtime.grid import grid_scale
 from runtime.ink import bare_paper, ink_of, ink_threshold
 from runtime.layout import ARRANGEMENTS, Arrangement, choose_layout
@@ -175,7 +176,8 @@ def _read_rows(printed: _Print, found: Rows) -> tuple[Reading, range]:
         first, count = first + choice.first, ARRANGEMENTS[choice.layout].rows
         rows = rows.part(choice.first, count)
         traces = traces.part(choice.first, count)
-        leads = _leads(ARRANGEMENTS[choice.layout], rows, traces, borders, (across, down))
+        line = thin_line(even_flanks(traces, darkness))
+        leads = _leads(ARRANGEMENTS[choice.layout], rows, line, borders, (across, down))
         if area.source == "traces":
             area = _tightened(area, rows, traces, down)
     reading = Reading(
@@ -250,15 +252,14 @@ def _tightened(area: Area, rows: Rows, traces: RowTraces, mm: float) -> Area:
 def _leads(
     arrangement: Arrangement,
     rows: Rows,
-    traces: RowTraces,
+    line: NDArray[np.float32],
     borders: dict[int, list[float]],
     scale: tuple[float, float],
 ) -> tuple[LeadTrace, ...]:
-    """Cut the rows into leads; `scale` is px per mm across and down."""
+    """Cut the rows' thin lines into leads; `scale` is px per mm across and down."""
     across, down = scale
     columns = arrangement.columns
     edges = borders.get(columns) or list(np.linspace(rows.left, rows.right, columns + 1))
-    line = thin_line(traces)
     return tuple(
         lead_of_row(
             line,

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from runtime.arrays import stretches, sums_of_parts
 from runtime.ink import Runs
 from runtime.pulse import Pulse, find_pulses
 from runtime.quantile import median
 from runtime.strokes import Strokes
-from runtime.arrays import stretches, sums_of_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,0 +1,92 @@
+"""Places the flanks of steep waves between columns, by how dark the columns beside them are.
+
+Ink is told by a threshold, so a column that a flank covers by half counts whole or not at all, and
+a narrow wave becomes wider or narrower with its place among the pixels and with the page's
+resolution. How much of a column is covered shows in its darkness; the edges of the ink are moved to
+their mean over the column.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runtime.quantile import median
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from runtime.trace import RowTraces
+
+__all__ = ["even_flanks"]
+
+#: Edges of neighbouring columns that are this far apart (px) make a flank.
+STEEP = 1.5
+#: Where between the two edges its darkness is looked at.
+PLACES = (0.2, 0.5, 0.8)
+#: Ink up to this many times the usual height of the line is flat trace.
+FLAT = 1.5
+
+
+def even_flanks(traces: RowTraces, darkness: NDArray[np.uint8]) -> RowTraces:
+    """Move the edges of the rows' ink to their mean over each column.
+
+    Parameters
+    ----------
+    traces : RowTraces
+    darkness : ndarray of uint8, shape (h, w)
+        Of the picture that they were followed in.
+
+    Returns
+    -------
+    RowTraces
+    """
+    full = _full_darkness(traces, darkness)
+    upper = _evened(traces.top, darkness, full)
+    lower = len(darkness) - _evened(len(darkness) - traces.bottom, darkness[::-1], full)
+    return traces._replace(top=upper, bottom=lower)
+
+
+def _full_darkness(traces: RowTraces, darkness: NDArray[np.uint8]) -> float:
+    """Return the darkness of the line where it is flat."""
+    row, column = np.nonzero(traces.bottom - traces.top < FLAT * traces.line_width)
+    if row.size == 0:
+        return 255.0
+    middle = (traces.top[row, column] + traces.bottom[row, column]) / 2
+    return median(darkness[_inside(middle, len(darkness)), column])
+
+
+def _evened(
+    top: NDArray[np.float32], darkness: NDArray[np.uint8], full: float
+) -> NDArray[np.float32]:
+    """Return the mean upper edges (rows, w) of ink whose uncovered part is as dark as `full`."""
+    step = top[:, :-1] - top[:, 1:]
+    row, column = np.nonzero(np.abs(step) > STEEP)
+    if row.size == 0:
+        return top
+    height = step[row, column]
+    ahead = np.where(height > 0, 1, -1)  # towards the column whose ink goes further up
+    inner = column + (height > 0)
+    outer, height = inner - ahead, np.abs(height)
+    columns = np.stack([inner + ahead, inner, outer, outer - ahead])
+    np.clip(columns, 0, darkness.shape[1] - 1, out=columns)
+    high = top[row, inner]
+    dark = np.zeros(columns.shape, dtype=np.float32)
+    for place in PLACES:
+        dark += darkness[_inside(high + np.float32(place) * height, len(darkness)), columns]
+    dark /= len(PLACES)
+    paper = np.minimum(dark[2], dark[3])  # the grid may go through the wave
+    ink = np.maximum(np.maximum(dark[0], dark[1]), full)
+    covered = np.clip((dark[1:3] - paper) / np.maximum(ink - paper, 1), 0, 1)
+    height[paper >= ink] = 0  # that is another wave: nothing is known of this one's flank
+    lowered, raised = np.zeros_like(top), np.zeros_like(top)
+    # A column between two flanks is moved once, by the larger one.
+    np.maximum.at(lowered, (row, inner), (1 - covered[0]) * height)
+    np.maximum.at(raised, (row, outer), covered[1] * height)
+    return np.asarray(top + lowered - raised)
+
+
+def _inside(places: NDArray[np.float32], height: int) -> NDArray[np.int64]:
+    """Return the rows of pixels that some places lie in, the nearest ones for places outside."""
+    return np.asarray(np.minimum(np.maximum(places, 0), height - 1).astype(np.int64))

@@ -8,6 +8,7 @@ import numpy as np
 
 from runtime.arrays import sums_of_parts
 from runtime.extent import extent_of_lines
+from runtime.frame import frame_around
 from runtime.grid import grid_scale
 from runtime.ink import bare_paper
 from runtime.quantile import quantile
@@ -35,6 +36,8 @@ LABEL_MM = 11.0
 PRINT_MM = 15.0
 #: What ends further (mm) within the traces than this may be no grid.
 CUT_MM = 3.0
+#: A frame is this far (mm) from the baselines of the first and the last row.
+CLEAR_MM = 3.0
 #: Bold lines are up to this thick (mm).
 LINE_MM = 0.4
 #: Millimetres between the bold lines of ECG paper.
@@ -107,19 +110,33 @@ def panel_area(
     """
     mm = (rows.right - rows.left) / ROW_MM
     own = _trace_area(runs, long, rows, mm)
+    area = _grid_area(darkness, mask, rows, mm, noisy=noisy)
+    if area is None and noisy:
+        clear = CLEAR_MM * mm  # a level trace is no frame
+        top = min(own.top, float(rows.levels[0]) - clear)
+        bottom = max(own.bottom, float(rows.levels[-1]) + clear)
+        frame = frame_around(darkness, (own.left, top, own.right, bottom), mm)
+        area = None if frame is None else Area(*frame, "grid")
+    return own if area is None or _has_print(runs, area, own, rows, mm) else area
+
+
+def _grid_area(
+    darkness: NDArray[np.uint8], mask: NDArray[np.bool_], rows: Rows, mm: float, *, noisy: bool
+) -> Area | None:
+    """Follow the grid from between the traces to its ends; None where there is none."""
     core = Area(rows.left, float(rows.levels[0]), rows.right, float(rows.levels[-1] + 1), "grid")
     tall = _grid_ends(darkness, mask, core, axis=1, mm=mm, noisy=noisy)
     if tall is None:
-        return own
+        return None
     core = Area(rows.left, tall[0], rows.right, tall[1], "grid")
     wide = _grid_ends(darkness, mask, core, axis=0, mm=mm, noisy=noisy)
     if wide is None:
-        return own
+        return None
     area = Area(wide[0], tall[0], wide[1], tall[1], "grid")
     cut = max(area.left - rows.left, rows.right - area.right) > CUT_MM * mm
     if cut and not _has_grid(darkness, mask, core, mm):
-        return own  # the fringe of the traces' own ink
-    return own if _has_print(runs, area, own, rows, mm) else area
+        return None  # the fringe of the traces' own ink
+    return area
 
 
 def _grid_ends(

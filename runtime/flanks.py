@@ -8,7 +8,7 @@ their mean over the column.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -87,6 +87,6 @@ def _evened(
     return np.asarray(top + lowered - raised)
 
 
-def _inside(places: NDArray[np.float32], height: int) -> NDArray[np.int64]:
+def _inside(places: NDArray[np.floating[Any]], height: int) -> NDArray[np.int64]:
     """Return the rows of pixels that some places lie in, the nearest ones for places outside."""
     return np.asarray(np.minimum(np.maximum(places, 0), height - 1).astype(np.int64))

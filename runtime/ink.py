@@ -26,7 +26,9 @@ MIN_PAPER = 24
 SOLID_SHARE = 0.6
 SOLID_BLOCKS = 14
 SOLID_REACH = 3
-#: Blocks of this size (px) with more than this share of ink are thicker than a pen's line.
+#: Blocks of this part of the picture's width (3 mm of a page), at least so many px, with more than
+#: this share of ink are thicker than a pen's line.
+THICK_PART = 1 / 96
 THICK_BLOCK = 12
 THICK_SHARE = 0.8
 #: From so many blocks on that may be thick all blocks are measured at once.
@@ -252,9 +254,9 @@ def ink_of(darkness: NDArray[np.uint8], threshold: int) -> tuple[NDArray[np.bool
     """
     mask = darkness >= threshold
     runs = runs_of(mask)
-    size = THICK_BLOCK
     height, width = mask.shape
-    if min(height, width) < 4 * size or not _has_thick(mask):
+    size = max(THICK_BLOCK, 4 * round(THICK_PART * width / 4))
+    if min(height, width) < 4 * size or not _has_thick(mask, size):
         return mask, runs
     cover = np.asarray(Image.fromarray(mask.view(np.uint8) * np.uint8(255)).reduce(size))
     thick = cover > THICK_SHARE * 255
@@ -266,9 +268,9 @@ def ink_of(darkness: NDArray[np.uint8], threshold: int) -> tuple[NDArray[np.bool
     return mask, runs_of(mask)
 
 
-def _has_thick(mask: NDArray[np.bool_]) -> bool:
-    """Tell whether any block is thick; looks at a ninth of the pixels first."""
-    size, step = THICK_BLOCK, THICK_BLOCK // 4
+def _has_thick(mask: NDArray[np.bool_], size: int) -> bool:
+    """Tell whether any block of `size` px is thick; looks at 16 pixels of each first."""
+    step = size // 4
     height, width = (-(-side // size) * 4 for side in mask.shape)
     part = np.zeros((height, width), dtype=np.uint8)
     sampled = mask[::step, ::step]

@@ -42,10 +42,11 @@ def even_flanks(traces: RowTraces, darkness: NDArray[np.uint8]) -> RowTraces:
     -------
     RowTraces
     """
+    height, rows = len(darkness), len(traces.top)
     full = _full_darkness(traces, darkness)
-    upper = _evened(traces.top, darkness, full)
-    lower = len(darkness) - _evened(len(darkness) - traces.bottom, darkness[::-1], full)
-    return traces._replace(top=upper, bottom=lower)
+    # The lower edges are upper edges of the picture upside down.
+    edges = _evened(np.concatenate([traces.top, height - traces.bottom]), darkness, full)
+    return traces._replace(top=edges[:rows], bottom=height - edges[rows:])
 
 
 def _full_darkness(traces: RowTraces, darkness: NDArray[np.uint8]) -> float:
@@ -60,7 +61,11 @@ def _full_darkness(traces: RowTraces, darkness: NDArray[np.uint8]) -> float:
 def _evened(
     top: NDArray[np.float32], darkness: NDArray[np.uint8], full: float
 ) -> NDArray[np.float32]:
-    """Return the mean upper edges (rows, w) of ink whose uncovered part is as dark as `full`."""
+    """Return the mean upper edges of ink whose uncovered part is as dark as `full`.
+
+    The first half of the edges (2 rows, w) is that of the picture, the second half that of the
+    picture upside down.
+    """
     step = top[:, :-1] - top[:, 1:]
     row, column = np.nonzero(np.abs(step) > STEEP)
     if row.size == 0:
@@ -70,12 +75,12 @@ def _evened(
     inner = column + (height > 0)
     outer, height = inner - ahead, np.abs(height)
     columns = np.stack([inner + ahead, inner, outer, outer - ahead])
-    np.clip(columns, 0, darkness.shape[1] - 1, out=columns)
-    high = top[row, inner]
-    dark = np.zeros(columns.shape, dtype=np.float32)
-    for place in PLACES:
-        dark += darkness[_inside(high + np.float32(place) * height, len(darkness)), columns]
-    dark /= len(PLACES)
+    columns = np.minimum(np.maximum(columns, 0), darkness.shape[1] - 1)
+    places = top[row, inner] + np.array(PLACES, np.float32)[:, None] * height
+    pixels = _inside(places, len(darkness))
+    turned = row >= len(top) // 2
+    pixels[:, turned] = len(darkness) - 1 - pixels[:, turned]
+    dark = darkness[pixels[:, None], columns].mean(axis=0, dtype=np.float32)
     paper = np.minimum(dark[2], dark[3])  # the grid may go through the wave
     ink = np.maximum(np.maximum(dark[0], dark[1]), full)
     covered = np.clip((dark[1:3] - paper) / np.maximum(ink - paper, 1), 0, 1)

@@ -30,8 +30,8 @@ GAP_MM = 2.0
 PIECE_MM = 0.8
 #: How far (mm) from the traces' ends pulses stand.
 PULSE_ZONE_MM = 14.0
-#: Over this length (mm) from its end on, half of the columns of a trace have ink at the baseline.
-DENSE_MM = 5.0
+#: What is no wider than this (mm), with a gap behind it, is a line of a frame.
+FRAME_MM = 1.2
 #: Share of the width at either side in which the ends of the traces are looked for first.
 END_SHARE = 0.25
 #: Rows lie at least this far apart (mm); the closest seen on a real page are 10 mm apart.
@@ -371,8 +371,7 @@ def _ends(
             break
     if most.size == 0:
         return 0.0, float(width), 0.0
-    most = most[_goes_on(most, DENSE_MM * mm) :]
-    some = some[: len(some) - _goes_on(-some[::-1], DENSE_MM * mm)]
+    most = most[_lines_before(most, mm) :]
     first, last = int(most[0]), int(some[-1])
     # A broken line goes on in shorter strokes.
     pieces = pieces.where(pieces.x > last)
@@ -391,13 +390,11 @@ def _ends(
     return float(first), float(last + 1), float(continued)
 
 
-def _goes_on(columns: NDArray[np.int64], reach: float) -> int:
-    """Return how many columns (ascending) come before the traces: a frame's line stands alone.
-
-    From the first column of the traces on, at least half of the columns within `reach` are there.
-    """
-    following = np.searchsorted(columns, columns + reach) - np.arange(len(columns))
-    return int(np.argmax(following >= reach / 2))  # 0 where none goes on
+def _lines_before(columns: NDArray[np.int64], mm: float) -> int:
+    """Return how many of the columns (ascending) are upright lines before the traces: a frame's."""
+    begin = np.concatenate([[0], np.flatnonzero(np.diff(columns) > GAP_MM * mm) + 1])
+    widths = columns[np.concatenate([begin[1:], [len(columns)]]) - 1] - columns[begin]
+    return int(begin[np.argmax(widths > FRAME_MM * mm)])  # 0 where all of them are narrow
 
 
 def _rows_at(runs: Runs, baselines: NDArray[np.float64], mm: float) -> NDArray[np.uint8]:

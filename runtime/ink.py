@@ -26,8 +26,8 @@ MIN_PAPER = 24
 SOLID_SHARE = 0.6
 SOLID_BLOCKS = 14
 SOLID_REACH = 3
-#: Blocks of this part of the picture's width (3 mm of a page), at least so many px, with more than
-#: this share of ink are thicker than a pen's line.
+#: Blocks of this part of the picture's width (3 mm of a page), at least so many px (of a scan or
+#: photo: so many px), with more than this share of ink are thicker than a pen's line.
 THICK_PART = 1 / 96
 THICK_BLOCK = 12
 THICK_SHARE = 0.8
@@ -235,7 +235,9 @@ def ink_threshold(darkness: NDArray[np.uint8]) -> int:
     return max(LEAST_INK, round(INK_SHARE * median(darkest)))
 
 
-def ink_of(darkness: NDArray[np.uint8], threshold: int) -> tuple[NDArray[np.bool_], Runs]:
+def ink_of(
+    darkness: NDArray[np.uint8], threshold: int, *, captured: bool = False
+) -> tuple[NDArray[np.bool_], Runs]:
     """Tell trace and print from paper and grid.
 
     Parameters
@@ -244,6 +246,8 @@ def ink_of(darkness: NDArray[np.uint8], threshold: int) -> tuple[NDArray[np.bool
         As from :func:`darkness_of`.
     threshold : int
         As from :func:`ink_threshold`.
+    captured : bool
+        Whether it is a scan or a photo, where the edges of sheet and desk are blots too.
 
     Returns
     -------
@@ -255,7 +259,7 @@ def ink_of(darkness: NDArray[np.uint8], threshold: int) -> tuple[NDArray[np.bool
     mask = darkness >= threshold
     runs = runs_of(mask)
     height, width = mask.shape
-    size = max(THICK_BLOCK, 4 * round(THICK_PART * width / 4))
+    size = THICK_BLOCK if captured else max(THICK_BLOCK, 4 * round(THICK_PART * width / 4))
     if min(height, width) < 4 * size or not _has_thick(mask, size):
         return mask, runs
     cover = np.asarray(Image.fromarray(mask.view(np.uint8) * np.uint8(255)).reduce(size))

@@ -133,7 +133,7 @@ def read_upright(darkness: NDArray[np.uint8], *, captured: bool) -> Reading | No
         None where there is no row of trace.
     """
     threshold = ink_threshold(darkness)
-    mask, everything = ink_of(darkness, threshold)
+    mask, everything = ink_of(darkness, threshold, captured=captured)
     whole = without_rules(everything)
     strokes = strokes_of(whole)
     guess = darkness.shape[1] / PAGE_MM
@@ -200,7 +200,7 @@ def _within(printed: _Print, area: Area) -> tuple[NDArray[np.bool_], Strokes]:
     box = (area.left, area.top, area.right, area.bottom)
     if threshold == printed.threshold:
         return printed.mask, printed.strokes.within(*box)
-    mask, runs = ink_of(printed.darkness, threshold)
+    mask, runs = ink_of(printed.darkness, threshold, captured=printed.captured)
     return mask, strokes_of(runs.within(*box))
 
 

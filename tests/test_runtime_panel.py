@@ -195,7 +195,9 @@ def test_no_small_picture_crashes_the_reading(grey: np.ndarray) -> None:
     assert np.isfinite(tensor).all()
 
 
-@pytest.mark.parametrize("beside", ["nothing", "specks of a grid", "a frame"])
+@pytest.mark.parametrize(
+    "beside", ["nothing", "specks of a grid", "a frame", "a broken frame before them"]
+)
 def test_rows_end_with_their_traces(beside: str) -> None:
     levels, mm = np.array([40.0, 100.0, 160.0, 220.0]), 4.0
     mask = np.zeros((260, 400), dtype=bool)
@@ -208,6 +210,10 @@ def test_rows_end_with_their_traces(beside: str) -> None:
             mask[level : level + 2, 324:380:4] = True
     if beside == "a frame":
         mask[10:250, 324:329] = True
+    if beside == "a broken frame before them":
+        for level in levels.astype(int):  # each piece crosses one baseline only
+            mask[level - 20 : level + 30, 4:7] = True
+            mask[level + 22 : level + 30, 4:80] = True  # with a bar below it
     strokes = strokes_of(runs_of(mask))
     rows = refine_rows(strokes, long_strokes(strokes, mm), levels, mm)
     assert (rows.left, rows.right) == (20.0, 321.0)

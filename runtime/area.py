@@ -65,7 +65,7 @@ class Area(NamedTuple):
     ----------
     left, top, right, bottom : float
     source : str
-        ``"grid"`` or ``"traces"``.
+        ``"grid"`` (told by the grid itself or by the frame around it) or ``"traces"``.
     """
 
     left: float
@@ -105,19 +105,25 @@ def panel_area(
     Returns
     -------
     Area
-        The grid's area where it belongs to the traces alone; the extent of traces, lines between
+        The grid's area where it belongs to the traces alone; where a scan or photo has lost it,
+        what its printed frame encloses; the extent of traces, lines between
         leads and calibration pulses where there is no grid or it covers the header too.
     """
     mm = (rows.right - rows.left) / ROW_MM
     own = _trace_area(runs, long, rows, mm)
     area = _grid_area(darkness, mask, rows, mm, noisy=noisy)
     if area is None and noisy:
-        clear = CLEAR_MM * mm  # a level trace is no frame
-        top = min(own.top, float(rows.levels[0]) - clear)
-        bottom = max(own.bottom, float(rows.levels[-1]) + clear)
-        frame = frame_around(darkness, (own.left, top, own.right, bottom), mm)
-        area = None if frame is None else Area(*frame, "grid")
+        area = _framed(darkness, own, rows, mm)
     return own if area is None or _has_print(runs, area, own, rows, mm) else area
+
+
+def _framed(darkness: NDArray[np.uint8], own: Area, rows: Rows, mm: float) -> Area | None:
+    """Return what a printed frame around the traces (`own`) encloses; None where there is none."""
+    clear = CLEAR_MM * mm  # a level trace is no frame
+    top = min(own.top, float(rows.levels[0]) - clear)
+    bottom = max(own.bottom, float(rows.levels[-1]) + clear)
+    frame = frame_around(darkness, (own.left, top, own.right, bottom), mm)
+    return None if frame is None else Area(*frame, "grid")
 
 
 def _grid_area(

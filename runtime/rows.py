@@ -109,7 +109,7 @@ def find_rows(long: Runs, mm: float) -> Rows | None:
     score = coverage[used].mean(axis=0)
     score = np.convolve(score, np.ones(3) / 3, mode="same")
     peaks = _peaks(score, max(1, round(ROW_DISTANCE_MM * mm / step)))
-    twice = _middles(long)
+    twice = _doubled_middles(long)
     peaks = [peak for peak in peaks if not _is_rule(long, twice, (peak[1] + 0.5) * step, mm)]
     places = _neighbours(_row_places(peaks))
     if not places:
@@ -142,7 +142,7 @@ def refine_rows(strokes: Strokes, long: Runs, levels: NDArray[np.float64], mm: f
     -------
     Rows
     """
-    levels = _levels(_middles(long), levels, max(2.0, 2 * mm))
+    levels = _levels(_doubled_middles(long), levels, max(2.0, 2 * mm))
     baselines = _local_baselines(long, levels, mm)
     pulses = find_pulses(strokes.runs, baselines, mm)
     pieces = strokes.runs.where(strokes.widths() >= PIECE_MM * mm)
@@ -211,7 +211,7 @@ def _is_rule(runs: Runs, twice: NDArray[np.int32], place: float, mm: float) -> b
     """Tell whether a row is a printed line: ink in nearly every column, and nothing leaves it.
 
     A few letters may touch it and a few waves cross it; a trace leaves its baseline with each beat.
-    `twice` is as from `_middles`.
+    `twice` is as from `_doubled_middles`.
     """
     extent = int(runs.x[-1]) - int(runs.x[0]) + 1  # sorted by column
     first, last = np.searchsorted(twice, (2 * place - 6 * mm, 2 * place + 6 * mm))
@@ -291,7 +291,7 @@ def _neighbours(places: list[int]) -> list[int]:
     return places
 
 
-def _middles(runs: Runs) -> NDArray[np.int32]:
+def _doubled_middles(runs: Runs) -> NDArray[np.int32]:
     """Return twice the middles of the runs, sorted, px."""
     return np.sort(runs.top + runs.bottom)
 
@@ -299,7 +299,7 @@ def _middles(runs: Runs) -> NDArray[np.int32]:
 def _levels(
     twice: NDArray[np.int32], places: NDArray[np.float64], reach: float
 ) -> NDArray[np.float64]:
-    """Return the most usual of the runs' middles (`_middles`) near each place, px."""
+    """Return the most usual middle of runs (`_doubled_middles`) near each place, px."""
     first = np.searchsorted(twice, 2 * (places - reach), side="right")
     last = np.searchsorted(twice, 2 * (places + reach), side="left")
     levels = []
@@ -371,7 +371,7 @@ def _ends(
             break
     if most.size == 0:
         return 0.0, float(width), 0.0
-    most = most[_lines_before(most, mm) :]
+    most = most[_lines_before(most[most < width / 2], mm) :]
     first, last = int(most[0]), int(some[-1])
     # A broken line goes on in shorter strokes.
     pieces = pieces.where(pieces.x > last)
@@ -392,6 +392,8 @@ def _ends(
 
 def _lines_before(columns: NDArray[np.int64], mm: float) -> int:
     """Return how many of the columns (ascending) are upright lines before the traces: a frame's."""
+    if columns.size == 0:
+        return 0
     begin = np.concatenate([[0], np.flatnonzero(np.diff(columns) > GAP_MM * mm) + 1])
     widths = columns[np.concatenate([begin[1:], [len(columns)]]) - 1] - columns[begin]
     return int(begin[np.argmax(widths > FRAME_MM * mm)])  # 0 where all of them are narrow

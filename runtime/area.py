@@ -88,6 +88,7 @@ def panel_area(
     rows: Rows,
     *,
     noisy: bool,
+    whole: bool = False,
 ) -> Area:
     """Outline the panel.
 
@@ -101,6 +102,9 @@ def panel_area(
     rows : Rows
     noisy : bool
         Whether paper may be as dark as a faint grid: the grid is then told by its lines as well.
+    whole : bool
+        Whether all rows are known to lie on the grid: its lines were lost where they end among
+        the rows.
 
     Returns
     -------
@@ -111,7 +115,7 @@ def panel_area(
     """
     mm = (rows.right - rows.left) / ROW_MM
     own = _trace_area(runs, long, rows, mm)
-    area = _grid_area(darkness, mask, rows, mm, noisy=noisy)
+    area = _grid_area(darkness, mask, rows, mm, noisy=noisy, whole=whole)
     if area is None and noisy:
         area = _framed(darkness, own, rows, mm)
     return own if area is None or _has_print(runs, area, own, rows, mm) else area
@@ -127,11 +131,17 @@ def _framed(darkness: NDArray[np.uint8], own: Area, rows: Rows, mm: float) -> Ar
 
 
 def _grid_area(
-    darkness: NDArray[np.uint8], mask: NDArray[np.bool_], rows: Rows, mm: float, *, noisy: bool
+    darkness: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    rows: Rows,
+    mm: float,
+    *,
+    noisy: bool,
+    whole: bool,
 ) -> Area | None:
     """Follow the grid from between the traces to its ends; None where there is none."""
     core = Area(rows.left, float(rows.levels[0]), rows.right, float(rows.levels[-1] + 1), "grid")
-    tall = _grid_ends(darkness, mask, core, axis=1, mm=mm, noisy=noisy)
+    tall = _grid_ends(darkness, mask, core, axis=1, mm=mm, noisy=noisy, whole=whole)
     if tall is None:
         return None
     core = Area(rows.left, tall[0], rows.right, tall[1], "grid")
@@ -153,6 +163,7 @@ def _grid_ends(
     mm: float,
     *,
     noisy: bool,
+    whole: bool = False,
 ) -> tuple[float, float] | None:
     """Return where the grid ends above and below (axis 1) or left and right (axis 0) of a core."""
     dark = _reach(darkness, mask, core, axis=axis, mm=mm)
@@ -165,7 +176,9 @@ def _grid_ends(
         rows = np.s_[max(0, int(core.top)) : int(core.bottom)]
         lines = extent_of_lines(darkness[rows].T, mask[rows].T, (core.left, core.right), mm)
     if lines is not None:
-        return _agreed(dark, lines, mm)
+        first, last = _agreed(dark, lines, mm)
+        lost = (first > core.top, last < core.bottom) if whole else (False, False)
+        return dark[0] if lost[0] else first, dark[1] if lost[1] else last
     return dark if _has_grid(darkness, mask, core, mm) else None
 
 

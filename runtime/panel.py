@@ -10,7 +10,7 @@ from PIL import Image
 
 from runtime.ink import darkness_of
 from runtime.layout import ARRANGEMENTS, LAYOUTS
-from runtime.reading import Reading, read_upright
+from runtime.reading import CONVINCING_COVERAGE, Reading, read_upright
 from runtime.trace import LeadTrace
 from runtime.upright import level_lines, map_points, straightening, warp
 
@@ -144,10 +144,10 @@ def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float
     else:
         matrix, size = straightening((width, height), level, steep)
         straight = warp(darkness, matrix, size)
-        found, captured = [], True
+        captured = True
     for turn in (0, 90):
         reading, turned = first, turn
-        if turn or not found:
+        if turn or captured:
             reading = read_upright(_turned(straight, turn), captured=captured)
         if reading is not None and reading.upside_down < reading.fit:
             turned = turn + 180
@@ -155,16 +155,20 @@ def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float
         found.append((reading, _turning(size, turned) @ matrix))
         if reading is not None and reading.fits:
             return found[-1]
-    return min(found, key=lambda item: _doubt(item[0]))
+    doubts = [_doubt(reading) for reading, _ in found]
+    if captured:  # that picture was not straight
+        doubts[0] += 1.0
+    return found[int(np.argmin(doubts))]
 
 
 def _doubt(reading: Reading | None) -> float:
-    """Rank readings: twelve leads that fit, then any rows, then none."""
+    """Rank readings: twelve leads that fit, twelve that hardly do, any rows, none."""
     if reading is None:
         return 9.0
     if reading.layout in ARRANGEMENTS:
-        return reading.fit if np.isfinite(reading.fit) else 1.0
-    return 3.0 if reading.layout == "single" else 2.0
+        doubt = reading.fit if np.isfinite(reading.fit) else 1.0
+        return doubt if reading.coverage >= CONVINCING_COVERAGE else 1.0 + doubt
+    return 4.0 if reading.layout == "single" else 3.0
 
 
 def _turned(picture: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:

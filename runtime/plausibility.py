@@ -82,7 +82,7 @@ def measure_leads(leads: Sequence[LeadTrace]) -> Plausibility:
     -------
     Plausibility
     """
-    seen = {lead.name: float(np.isfinite(lead.centre).mean()) for lead in leads}
+    seen = {lead.name: float(np.isfinite(lead.top).mean()) for lead in leads}
     inner = slice(BORDER, COLUMNS - BORDER)
     curves = {lead.name: tuple(c[inner] for c in _resampled(lead)) for lead in leads}
     centre = np.stack([curve[0] for curve in curves.values()])
@@ -109,8 +109,10 @@ def _resampled(lead: LeadTrace) -> tuple[NDArray[np.float32], NDArray[np.float32
         return np.zeros(COLUMNS, np.float32), np.zeros(COLUMNS, np.float32)
     at = np.linspace(0, lead.centre.size - 1, COLUMNS)
     # The middle of top and bottom follows a steep line better than its thinned centre.
-    centre = np.interp(at, good, ((lead.top + lead.bottom) / 2)[good])
-    height = np.interp(at, good, (lead.top - lead.bottom)[good])
+    inked = np.isfinite(lead.top[good])
+    middle = np.where(inked, ((lead.top + lead.bottom) / 2)[good], lead.centre[good])
+    centre = np.interp(at, good, middle)
+    height = np.interp(at, good, np.where(inked, (lead.top - lead.bottom)[good], 0))
     return (centre - median(centre)).astype(np.float32), height.astype(np.float32)
 
 

@@ -11,6 +11,7 @@ from runtime.flanks import even_flanks
 from runtime.grid import grid_scale
 from runtime.ink import bare_paper, ink_of, ink_threshold
 from runtime.layout import ARRANGEMENTS, Arrangement, choose_layout
+from runtime.limbs import LIMB_LEADS, agreeing
 from runtime.pen import thin_line
 from runtime.quantile import median, medians
 from runtime.rows import find_rows, long_strokes, refine_rows, without_rules
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from runtime.ink import Runs
     from runtime.rows import Rows
 
-__all__ = ["Reading", "read_upright"]
+__all__ = ["CONVINCING_COVERAGE", "Reading", "read_upright"]
 
 #: Paper speed (mm/s) and gain (mm/mV) of a standard recording (IEC 60601-2-25).
 PAPER_SPEED = 25.0
@@ -43,6 +44,8 @@ ROW_SECONDS = 10.0
 PAGE_MM = 290.0
 #: Disagreement with Einthoven's law up to which a first reading is taken without a second look.
 CONVINCING_FIT = 0.25
+#: The same for the share of the leads' columns that have ink: traces taken sideways reach 0.80.
+CONVINCING_COVERAGE = 0.85
 #: Slope of the baselines (px/px) up to which a picture counts as level: 0.2 degrees.
 LEVEL_SLOPE = 0.0035
 #: The rows of a slanted page slope alike: within this share of their usual slope.
@@ -102,7 +105,13 @@ class Reading(NamedTuple):
     def fits(self) -> bool:
         """Whether twelve leads were read, the right way up, that agree with one another."""
         known = self.layout in ARRANGEMENTS and self.fit <= CONVINCING_FIT
-        return known and self.fit < self.upside_down
+        return known and self.fit < self.upside_down and self.coverage >= CONVINCING_COVERAGE
+
+    @property
+    def coverage(self) -> float:
+        """Share of the leads' columns with ink; little on a page that lies on its side."""
+        shares = [np.count_nonzero(np.isfinite(lead.top)) / lead.top.size for lead in self.leads]
+        return sum(shares) / max(len(shares), 1)
 
 
 class _Print(NamedTuple):
@@ -143,17 +152,26 @@ def read_upright(darkness: NDArray[np.uint8], *, captured: bool) -> Reading | No
         return None
     printed = _Print(darkness, threshold, mask, whole, strokes, long, captured)
     reading, used = _read_rows(printed, rows)
-    if len(used) < len(rows.levels):
-        # Lines of print were taken for rows: the panel is outlined again without them.
-        reading, _ = _read_rows(printed, rows.part(used.start, len(used)))
-    return reading
+    if len(used) == len(rows.levels):
+        return reading
+    # The panel is outlined again: with the rows that the outline cut off, which tell nothing
+    # without them, or without the lines of print that were taken for rows.
+    if reading.layout not in ARRANGEMENTS:
+        return _read_rows(printed, rows, whole=True)[0]
+    return _read_rows(printed, rows.part(used.start, len(used)))[0]
 
 
-def _read_rows(printed: _Print, found: Rows) -> tuple[Reading, range]:
-    """Read the rows of a panel; returns those of the rows found that it has, too."""
+def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Reading, range]:
+    """Read the rows of a panel, all of them if it is `whole`; returns which it has, too."""
     darkness = printed.darkness
     area = panel_area(
-        darkness, printed.mask, printed.runs, printed.long, found, noisy=printed.captured
+        darkness,
+        printed.mask,
+        printed.runs,
+        printed.long,
+        found,
+        noisy=printed.captured,
+        whole=whole,
     )
     mask, strokes = _within(printed, area)
     within = np.flatnonzero((found.levels >= area.top) & (found.levels < area.bottom))
@@ -260,13 +278,19 @@ def _leads(
     across, down = scale
     columns = arrangement.columns
     edges = borders.get(columns) or list(np.linspace(rows.left, rows.right, columns + 1))
+    px_per_mv = down * _gain(rows, down)
+    for column in range(columns):
+        limbs = tuple(names[column] for names in arrangement.leads if names[column] in LIMB_LEADS)
+        if limbs:
+            part = np.s_[:, : len(limbs), max(0, round(edges[column])) : round(edges[column + 1])]
+            line[part] = agreeing(line[part], limbs, px_per_mv)
     return tuple(
         lead_of_row(
             line,
             row,
             (edges[column], edges[column + 1]),
             name=name,
-            px_per_mv=down * _gain(rows, down),
+            px_per_mv=px_per_mv,
             px_per_s=across * PAPER_SPEED,
             start_s=column * ROW_SECONDS / columns,
         )

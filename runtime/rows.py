@@ -51,6 +51,8 @@ RULE_MM = 0.9
 #: than that share; a trace with a beat a second leaves it over 8 % with its QRS complexes alone.
 RULE_COVER = 0.85
 RULE_LEAVES = 0.06
+#: A frame is this far (mm) from the rows' usual baselines.
+CLEAR_MM = 3.0
 
 
 class Rows(NamedTuple):
@@ -322,6 +324,7 @@ def _local_baselines(runs: Runs, levels: NDArray[np.float64], mm: float) -> NDAr
     middle = ((runs.top + runs.bottom) // 2)[thin]
     counts = np.bincount(strip[thin] * height + middle, minlength=STRIPS * height)
     counts = counts.reshape(STRIPS, height)
+    counts[:, _lines_between(counts, levels, width, mm)] = 0
     window = max(1, round(mm)) * 2 + 1
     total = np.zeros((STRIPS, height + window), dtype=np.int64)
     np.cumsum(counts, axis=1, out=total[:, window // 2 + 1 : window // 2 + 1 + height])
@@ -344,6 +347,22 @@ def _local_baselines(runs: Runs, levels: NDArray[np.float64], mm: float) -> NDAr
     centres = (np.arange(STRIPS) + 0.5) * width / STRIPS
     columns = np.arange(width)
     return np.stack([np.interp(columns, centres, row) for row in place])
+
+
+def _lines_between(
+    counts: NDArray[np.int64], levels: NDArray[np.float64], width: int, mm: float
+) -> NDArray[np.bool_]:
+    """Tell which rows of pixels lie on a printed line beside the rows of trace: a frame's.
+
+    `counts` are the middles of thin runs by strip and row of pixels.
+    """
+    near = counts.copy()
+    near[:, 1:] += counts[:, :-1]
+    near[:, :-1] += counts[:, 1:]
+    full = np.count_nonzero(near >= RULE_COVER * width / STRIPS, axis=0) >= RULE_COVER * STRIPS
+    for level in levels:
+        full[max(0, int(level - CLEAR_MM * mm)) : max(0, int(level + CLEAR_MM * mm) + 1)] = False
+    return full
 
 
 def _ends(

@@ -164,9 +164,8 @@ class TestPlausibility:
 
     def test_gaps_lower_the_coverage(self):
         leads = traces(leads_mv())
-        gap = leads[0].centre.copy()
-        gap[:] = np.nan
-        leads[0] = leads[0]._replace(centre=gap)
+        gap = np.full_like(leads[0].top, np.nan)
+        leads[0] = leads[0]._replace(centre=gap, top=gap, bottom=gap)
         assert measure_leads(leads).coverage == pytest.approx(11 / 12)
 
     @given(st.lists(st.floats(-50, 50, width=32) | st.just(float("nan")), min_size=1, max_size=40))

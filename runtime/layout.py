@@ -43,7 +43,9 @@ MAX_EXTRA_ROWS = 3
 CERTAIN = 0.1
 UPSIDE_DOWN = 1.0
 #: A rhythm strip moves at least this share of what the leads usually do.
-IDLE = 0.15
+IDLE = 0.1
+#: A rhythm strip has ink in at least this share of the columns that leads usually have it in.
+BROKEN = 0.75
 #: Columns of a row that are compared, about.
 COLUMNS = 300
 #: Share of a column of leads left out at either end, where a label or a line may stand.
@@ -174,15 +176,20 @@ def _fits(rows: NDArray[np.float64]) -> list[tuple[str, int, float]]:
 
 
 def _has_beats(rows: NDArray[np.float64], arrangement: Arrangement) -> bool:
-    """Tell whether a layout's rhythm strips move as leads do, unlike a frame or a sheet's edge."""
+    """Tell whether a layout's rhythm strips move and go on as leads do.
+
+    A frame or a sheet's edge does not move, and a line of print has gaps.
+    """
     if arrangement.rhythm_rows == 0:
         return True
-    spreads = []
+    spreads, lengths = [], []
     for row in rows:
         known = row[np.isfinite(row)]
         spreads.append(quantile(known, 0.98) - quantile(known, 0.02) if known.size else 0.0)
+        lengths.append(float(known.size))
     leads = len(arrangement.leads)
-    return min(spreads[leads:]) >= IDLE * median(np.array(spreads[:leads]))
+    moves = min(spreads[leads:]) >= IDLE * median(np.array(spreads[:leads]))
+    return moves and min(lengths[leads:]) >= BROKEN * median(np.array(lengths[:leads]))
 
 
 def disagreement(rows: NDArray[np.float64], arrangement: Arrangement) -> float:

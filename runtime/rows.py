@@ -39,6 +39,11 @@ ROW_DISTANCE_MM = 6.0
 #: From this many rows on, one that lies further off than so many usual gaps is none of them.
 LEAST_REGULAR = 4
 FAR_GAPS = 2.3
+#: A page of so many rows is told with up to `MAX_HIDDEN` of them hidden, if the gaps between the
+#: others are usual gaps, or several of them, within this share of one.
+MOST_ROWS = 12
+MAX_HIDDEN = 2
+UNEVEN = 0.2
 #: Strokes narrower than this (mm) are letters or pulses, flatter than `FLAT_MM` printed rules.
 TRACE_WIDTH_MM = 10.0
 FLAT_MM = 2.0
@@ -113,7 +118,7 @@ def find_rows(long: Runs, mm: float) -> Rows | None:
     peaks = _peaks(score, max(1, round(ROW_DISTANCE_MM * mm / step)))
     twice = _doubled_middles(long)
     peaks = [peak for peak in peaks if not _is_rule(long, twice, (peak[1] + 0.5) * step, mm)]
-    places = _neighbours(_row_places(peaks))
+    places = _completed(_neighbours(_row_places(peaks)))
     if not places:
         return None
     levels = _levels(twice, (np.array(places) + 0.5) * step, 3 * step)
@@ -293,6 +298,22 @@ def _neighbours(places: list[int]) -> list[int]:
     return places
 
 
+def _completed(places: list[int]) -> list[int]:
+    """Add the rows that twelve evenly spaced ones lack: waves of their neighbours hide them."""
+    gaps = np.diff(places)
+    if len(places) < MOST_ROWS - MAX_HIDDEN or len(places) >= MOST_ROWS:
+        return places
+    usual = median(gaps)
+    counts = np.rint(gaps / usual).astype(int)
+    even = np.abs(gaps - counts * usual) <= UNEVEN * usual
+    if counts.sum() + 1 != MOST_ROWS or not even.all():
+        return places
+    rows = [places[0]]
+    for place, gap, count in zip(places, gaps, counts, strict=False):
+        rows += [round(place + gap * k / count) for k in range(1, count + 1)]
+    return rows
+
+
 def _doubled_middles(runs: Runs) -> NDArray[np.int32]:
     """Return twice the middles of the runs, sorted, px."""
     return np.sort(runs.top + runs.bottom)
@@ -381,12 +402,14 @@ def _ends(
     """
     width, _ = pieces.size
     count = len(baselines)
-    for share in (END_SHARE, 0.5):  # nearly always both ends lie far outside
+    reach = PULSE_ZONE_MM * mm
+    for share in (END_SHARE, 0.5):  # nearly always both ends lie far outside, and pulses as well
         outside = (long.x < share * width) | (long.x >= (1 - share) * width)
         counts = _rows_at(long.where(outside), baselines, mm)
         most = np.flatnonzero(counts >= max(1.0, 0.5 * count))
         some = np.flatnonzero(counts >= max(1.0, 0.25 * count))
-        if most.size and most[0] < share * width and some[-1] >= (1 - share) * width:
+        inner = share * width - reach
+        if most.size and most[0] < inner and some[-1] >= width - inner:
             break
     if most.size == 0:
         return 0.0, float(width), 0.0
@@ -399,7 +422,6 @@ def _ends(
     breaks = np.flatnonzero(np.diff(after) > GAP_MM * mm)
     end = int(after[breaks[0]]) if breaks.size else int(after[-1])
     last, continued = end, end - last
-    reach = PULSE_ZONE_MM * mm
     if pulses and pulses[0].right < first + reach:  # only the outermost can be one
         after = most[most >= pulses[0].right]
         first = int(after[0]) if after.size else first

@@ -54,6 +54,20 @@ def test_a_row_that_is_no_trace_is_left_out() -> None:
     assert (choice.layout, choice.first) == ("3x4+1", 1)
 
 
+def test_a_rhythm_strip_of_low_voltage_is_one() -> None:
+    rows = rows_of("3x4+1")
+    rows[3] *= 0.1
+    assert choose_layout(rows).layout == "3x4+1"
+
+
+def test_a_line_of_print_is_no_rhythm_strip() -> None:
+    """A footer has gaps between its words."""
+    rows = rows_of("3x4+1")
+    rows[3, 1700:4300] = np.nan
+    choice = choose_layout(rows)
+    assert (choice.layout, choice.first) == ("3x4", 0)
+
+
 def test_unrelated_rows_are_unknown_rather_than_guessed() -> None:
     names = ("II", "V1", "V5", "II", "V1", "V5")
     strips = np.stack([RECORDING.lead(name)[:5000] for name in names])

@@ -137,6 +137,31 @@ def test_a_line_far_below_the_rows_is_none_of_them() -> None:
     assert rows.levels == pytest.approx([60, 120, 180, 240, 300, 360], abs=8)
 
 
+@pytest.mark.parametrize("hidden", [(5,), (3, 8)])
+def test_rows_that_waves_hide_are_where_twelve_even_rows_lack_them(hidden: tuple[int, ...]) -> None:
+    mask = np.zeros((800, 800), dtype=bool)
+    x = np.arange(40, 760)
+    levels = np.arange(60, 780, 60)
+    for level in np.delete(levels, hidden):
+        y = (level + 6 * np.sin(x / 9)).astype(int)
+        mask[y, x] = mask[y + 1, x] = True
+    rows = find_rows(runs_of(mask), mm=3.0)
+    assert rows is not None
+    assert rows.levels == pytest.approx(levels, abs=8)
+
+
+def test_rows_that_make_no_twelve_are_left_as_they_are() -> None:
+    mask = np.zeros((800, 800), dtype=bool)
+    x = np.arange(40, 760)
+    levels = [60, 120, 180, 240, 360, 420, 480, 540, 600, 660]  # one gap of two: eleven rows
+    for level in levels:
+        y = (level + 6 * np.sin(x / 9)).astype(int)
+        mask[y, x] = mask[y + 1, x] = True
+    rows = find_rows(runs_of(mask), mm=3.0)
+    assert rows is not None
+    assert rows.levels == pytest.approx(levels, abs=8)
+
+
 def test_light_traces_on_a_dark_ground_are_read() -> None:
     page, truth = drawn("plain", "3x4+1")
     inverted = Image.fromarray(255 - np.asarray(page.convert("L")))
@@ -196,7 +221,8 @@ def test_no_small_picture_crashes_the_reading(grey: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    "beside", ["nothing", "specks of a grid", "a frame", "a broken frame before them"]
+    "beside",
+    ["nothing", "specks of a grid", "a frame", "a broken frame before them", "late pulses"],
 )
 def test_rows_end_with_their_traces(beside: str) -> None:
     levels, mm = np.array([40.0, 100.0, 160.0, 220.0]), 4.0
@@ -214,6 +240,33 @@ def test_rows_end_with_their_traces(beside: str) -> None:
         for level in levels.astype(int):  # each piece crosses one baseline only
             mask[level - 20 : level + 30, 4:7] = True
             mask[level + 22 : level + 30, 4:80] = True  # with a bar below it
+    if beside == "late pulses":  # across the quarter of the picture that is looked at first
+        mask = np.pad(mask, ((0, 0), (100, 20)))
+        mask[:, :121] = False
+        for level in levels.astype(int):
+            mask[level : level + 3, 112:118] = True
+            mask[level - 40 : level + 3, [118, 119, 137, 138]] = True
+            mask[level - 40 : level - 37, 118:139] = True
+            mask[level : level + 3, 137:142] = True
+            mask[level - 36 : level, 121:136] = False
+            mask[level : level + 3, 120:137] = False
     strokes = strokes_of(runs_of(mask))
     rows = refine_rows(strokes, long_strokes(strokes, mm), levels, mm)
-    assert (rows.left, rows.right) == (20.0, 321.0)
+    late = beside == "late pulses"
+    assert rows.left == pytest.approx(139.0 if late else 20.0, abs=3 if late else 0)
+    assert rows.right == (421.0 if late else 321.0)
+
+
+def test_a_frame_below_the_last_row_is_not_its_baseline() -> None:
+    levels, mm = np.array([60.0, 140.0]), 4.0
+    mask = np.zeros((240, 640), dtype=bool)
+    x = np.arange(40, 600)
+    for level in levels:
+        y = (level - 50 * np.maximum(0, 1 - np.abs(x % 80 - 40) / 9)).astype(int)
+        for column, place in zip(x, y, strict=True):
+            mask[place : place + 3, column] = True
+    mask[176:182, 20:620] = True  # thicker than the trace: more ink in each strip
+    mask[20:182, [20, 21, 618, 619]] = True
+    strokes = strokes_of(runs_of(mask))
+    rows = refine_rows(strokes, long_strokes(strokes, mm), levels, mm)
+    assert np.abs(rows.baselines[1, 60:580] - 141).max() < 6

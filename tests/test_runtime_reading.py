@@ -1,0 +1,77 @@
+"""A reading is believed where it has reason to be, and what made it doubtful is looked at again."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from runtime import area, panel
+from runtime.ink import darkness_of
+from runtime.page import page_from_image
+from runtime.reading import Reading, read_upright
+from train.draw import Heart, draw_page, synthesise
+
+
+@cache
+def darkness(layout: str) -> np.ndarray:
+    page, _ = draw_page(synthesise(Heart(), 5), "report", 3, layout=layout, interpretation=None)
+    return darkness_of(page_from_image(page).grey)
+
+
+def read(layout: str) -> Reading:
+    reading = read_upright(darkness(layout), captured=False)
+    assert reading is not None
+    return reading
+
+
+def test_twelve_leads_that_agree_fit() -> None:
+    reading = read("6x2")
+    assert reading.fits
+    assert reading.coverage > 0.95
+
+
+def test_traces_of_a_page_on_its_side_do_not_fit() -> None:
+    """They agree by chance, but much of them is missing."""
+    reading = read("6x2")
+    leads = []
+    for lead in reading.leads:
+        top = lead.top.copy()
+        top[::4] = np.nan
+        leads.append(lead._replace(top=top))
+    assert not reading._replace(leads=tuple(leads)).fits
+
+
+def test_rows_that_the_grids_lines_end_among_are_read_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Noise hides the lines of a scan; the layout that lacks its last row tells nothing."""
+    levels = read("12x1").rows.levels
+    followed = area.extent_of_lines
+
+    def lost(dark, mask, core, mm):
+        ends = followed(dark, mask, core, mm)
+        down = dark.shape[0] == len(darkness("12x1"))
+        return (ends[0], float(levels[-1]) - 5) if down and ends else ends
+
+    monkeypatch.setattr(area, "extent_of_lines", lost)
+    reading = read_upright(darkness("12x1"), captured=True)
+    assert reading is not None
+    assert reading.layout == "12x1"
+    assert reading.area.bottom > levels[-1]
+
+
+def test_the_first_reading_of_a_slanted_page_is_the_last_resort(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = read("12x1")._replace(fit=0.4)  # not convincing; nothing later is
+    readings = iter([first])
+    monkeypatch.setattr(panel, "read_upright", lambda *_, **__: next(readings, None))
+    slanted = np.zeros((400, 600), np.uint8)
+    for x in range(600):
+        slanted[100 + x // 20 :: 60, x][:4] = 200
+    page = page_from_image(panel.Image.fromarray(255 - slanted))
+    found = panel.find_panel(page)
+    assert found.layout == "12x1"
+    assert len(found.leads) == 12

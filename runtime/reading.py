@@ -179,7 +179,8 @@ def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Re
     count = int(within[-1]) + 1 - first if within.size else len(found.levels)
     guess = (found.right - found.left) / (ROW_SECONDS * PAPER_SPEED)
     levels = found.levels[first : first + count]
-    rows = refine_rows(strokes, long_strokes(strokes, guess), levels, guess)
+    long = long_strokes(strokes, guess)
+    rows = refine_rows(strokes, long, levels, guess, captured=printed.captured)
     measured = _grid_scale(darkness, mask, rows)
     across, down = measured or (_assumed_scale(rows),) * 2
     px_per_mm = float(np.sqrt(across * down))

@@ -30,6 +30,8 @@ GAP_MM = 2.0
 PIECE_MM = 0.8
 #: How far (mm) from the traces' ends pulses stand.
 PULSE_ZONE_MM = 14.0
+#: What so wide a gap (mm) parts from the traces is none of them: the desk, the edge of the sheet.
+APART_MM = 12.0
 #: What is no wider than this (mm), with a gap behind it, is a line of a frame.
 FRAME_MM = 1.2
 #: Share of the width at either side in which the ends of the traces are looked for first.
@@ -131,7 +133,14 @@ def find_rows(long: Runs, mm: float) -> Rows | None:
     return Rows(baselines, levels, float(most[0]), float(some[-1] + 1))
 
 
-def refine_rows(strokes: Strokes, long: Runs, levels: NDArray[np.float64], mm: float) -> Rows:
+def refine_rows(
+    strokes: Strokes,
+    long: Runs,
+    levels: NDArray[np.float64],
+    mm: float,
+    *,
+    captured: bool = False,
+) -> Rows:
     """Follow the baselines and place the ends of rows that are known to be there.
 
     Parameters
@@ -144,6 +153,8 @@ def refine_rows(strokes: Strokes, long: Runs, levels: NDArray[np.float64], mm: f
         Roughly their baselines.
     mm : float
         Working px per mm.
+    captured : bool
+        Whether it is a scan or a photo, which may show the desk beside the sheet.
 
     Returns
     -------
@@ -153,7 +164,7 @@ def refine_rows(strokes: Strokes, long: Runs, levels: NDArray[np.float64], mm: f
     baselines = _local_baselines(long, levels, mm)
     pulses = find_pulses(strokes.runs, baselines, mm)
     pieces = strokes.runs.where(strokes.widths() >= PIECE_MM * mm)
-    left, right, continued = _ends(long, pieces, baselines, pulses, mm)
+    left, right, continued = _ends(long, pieces, baselines, pulses, mm, captured)
     return Rows(baselines, levels, left, right, pulses, continued)
 
 
@@ -392,6 +403,7 @@ def _ends(
     baselines: NDArray[np.float64],
     pulses: tuple[Pulse, ...],
     mm: float,
+    captured: bool,
 ) -> tuple[float, float, float]:
     """Place the first and the last column of the traces, between the calibration pulses.
 
@@ -403,11 +415,13 @@ def _ends(
     width, _ = pieces.size
     count = len(baselines)
     reach = PULSE_ZONE_MM * mm
-    for share in (END_SHARE, 0.5):  # nearly always both ends lie far outside, and pulses as well
+    # On a cart's own file nearly always both ends lie far outside, and pulses as well.
+    for share in (0.5,) if captured else (END_SHARE, 0.5):
         outside = (long.x < share * width) | (long.x >= (1 - share) * width)
         counts = _rows_at(long.where(outside), baselines, mm)
-        most = np.flatnonzero(counts >= max(1.0, 0.5 * count))
         some = np.flatnonzero(counts >= max(1.0, 0.25 * count))
+        some = _together(some, share * width, (1 - share) * width, APART_MM * mm)
+        most = some[counts[some] >= max(1.0, 0.5 * count)]
         inner = share * width - reach
         if most.size and most[0] < inner and some[-1] >= width - inner:
             break
@@ -429,6 +443,21 @@ def _ends(
         before = some[some < pulses[-1].left]
         last, continued = (int(before[-1]), 0) if before.size else (last, continued)
     return float(first), float(last + 1), float(continued)
+
+
+def _together(
+    columns: NDArray[np.int64], left: float, right: float, apart: float
+) -> NDArray[np.int64]:
+    """Leave out the columns (ascending) that a wide gap parts from what lies in the middle.
+
+    The middle is between `left` and `right`; the columns lie on both sides of it.
+    """
+    before, after = columns[columns < left], columns[columns >= right]
+    gaps = np.flatnonzero(np.diff(before, append=round(left)) > apart)
+    before = before[gaps[-1] + 1 :] if gaps.size else before
+    gaps = np.flatnonzero(np.diff(after, prepend=round(right)) > apart)
+    after = after[: gaps[0]] if gaps.size else after
+    return np.concatenate([before, after])
 
 
 def _lines_before(columns: NDArray[np.int64], mm: float) -> int:

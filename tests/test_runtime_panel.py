@@ -222,7 +222,14 @@ def test_no_small_picture_crashes_the_reading(grey: np.ndarray) -> None:
 
 @pytest.mark.parametrize(
     "beside",
-    ["nothing", "specks of a grid", "a frame", "a broken frame before them", "late pulses"],
+    [
+        "nothing",
+        "specks of a grid",
+        "a frame",
+        "a broken frame before them",
+        "late pulses",
+        "the desk",
+    ],
 )
 def test_rows_end_with_their_traces(beside: str) -> None:
     levels, mm = np.array([40.0, 100.0, 160.0, 220.0]), 4.0
@@ -250,8 +257,12 @@ def test_rows_end_with_their_traces(beside: str) -> None:
             mask[level : level + 3, 137:142] = True
             mask[level - 36 : level, 121:136] = False
             mask[level : level + 3, 120:137] = False
+    if beside == "the desk":  # dark wood beside the sheet
+        mask = np.pad(mask, ((0, 0), (0, 200)))
+        mask[:, 420:600] = np.random.default_rng(1).random((260, 180)) < 0.5
     strokes = strokes_of(runs_of(mask))
-    rows = refine_rows(strokes, long_strokes(strokes, mm), levels, mm)
+    captured = beside == "the desk"
+    rows = refine_rows(strokes, long_strokes(strokes, mm), levels, mm, captured=captured)
     late = beside == "late pulses"
     assert rows.left == pytest.approx(139.0 if late else 20.0, abs=3 if late else 0)
     assert rows.right == (421.0 if late else 321.0)

@@ -195,7 +195,7 @@ def _follows(lead: LeadTrace, box: LeadBox, signal: NDArray[np.float32]) -> bool
     """
     count = len(lead.centre)
     shown = signal[round(box.start_s * RATE_HZ) : round((box.start_s + box.seconds) * RATE_HZ)]
-    known = np.isfinite(lead.centre)
+    known = np.isfinite(lead.top)  # the centre of a limb lead may be told by the others
     if count < 2 or shown.size < box.seconds * RATE_HZ / 2 or known.sum() < count / 2:
         return False
     fine = np.interp(np.linspace(0, shown.size - 1, count * _FINE), np.arange(shown.size), shown)

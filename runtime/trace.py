@@ -49,9 +49,11 @@ class LeadTrace(NamedTuple):
         bottom left of the upright page; `BOX_MV` high, the lead's own baseline in the middle.
     centre : ndarray of float32, shape (T,)
         The signal: mean over each column, mV above the lead's own baseline; NaN where there is no
-        trace. Columns are evenly spaced over `seconds`.
+        trace. Columns are evenly spaced over `seconds`. Where the other limb leads contradict a
+        limb lead, or where its ink is hidden, it is what they tell (:mod:`runtime.limbs`).
     top, bottom : ndarray of float32, shape (T,)
         Highest and lowest value of the line in each column, mV; the width of the line is taken off.
+        NaN where there is no ink.
     start_s : float
         Time of the first column's left edge, seconds after the start of the recording.
     seconds : float

@@ -58,6 +58,10 @@ def agreeing(
         told there.
     """
     places, tolerance = line[2], TOLERANCE_MV * px_per_mv
+    if len(names) <= AGREEING:  # too few to call any of them wrong
+        count = np.add.reduce(np.isnan(places), axis=0, dtype=np.uint8)
+        if not ((count > 0) & (2 * count <= len(names))).any():
+            return line
     baselines, left_over = _left_over(places, _rest(names))
     doubtful = np.flatnonzero(~(np.abs(left_over).max(axis=0) <= tolerance / 2))  # NaN too
     if doubtful.size == 0:

@@ -356,7 +356,7 @@ def _local_baselines(runs: Runs, levels: NDArray[np.float64], mm: float) -> NDAr
     middle = ((runs.top + runs.bottom) // 2)[thin]
     counts = np.bincount(strip[thin] * height + middle, minlength=STRIPS * height)
     counts = counts.reshape(STRIPS, height)
-    counts[:, _lines_between(counts, levels, width, mm)] = 0
+    _leave_out_lines(counts, levels, width, mm)
     window = max(1, round(mm)) * 2 + 1
     total = np.zeros((STRIPS, height + window), dtype=np.int64)
     np.cumsum(counts, axis=1, out=total[:, window // 2 + 1 : window // 2 + 1 + height])
@@ -381,20 +381,22 @@ def _local_baselines(runs: Runs, levels: NDArray[np.float64], mm: float) -> NDAr
     return np.stack([np.interp(columns, centres, row) for row in place])
 
 
-def _lines_between(
+def _leave_out_lines(
     counts: NDArray[np.int64], levels: NDArray[np.float64], width: int, mm: float
-) -> NDArray[np.bool_]:
-    """Tell which rows of pixels lie on a printed line beside the rows of trace: a frame's.
+) -> None:
+    """Leave out printed lines beside the rows of trace, a frame's; changes `counts`.
 
     `counts` are the middles of thin runs by strip and row of pixels.
     """
-    near = counts.copy()
-    near[:, 1:] += counts[:, :-1]
-    near[:, :-1] += counts[:, 1:]
-    full = np.count_nonzero(near >= RULE_COVER * width / STRIPS, axis=0) >= RULE_COVER * STRIPS
+    whole = np.convolve(np.add.reduce(counts, axis=0), (1, 1, 1), mode="same")
+    lines = whole >= RULE_COVER * RULE_COVER * width
     for level in levels:
-        full[max(0, int(level - CLEAR_MM * mm)) : max(0, int(level + CLEAR_MM * mm) + 1)] = False
-    return full
+        lines[max(0, int(level - CLEAR_MM * mm)) : max(0, int(level + CLEAR_MM * mm) + 1)] = False
+    for place in np.flatnonzero(lines):  # hardly ever any
+        near = counts[:, max(0, place - 1) : place + 2]
+        full = near.sum(axis=1) >= RULE_COVER * width / STRIPS
+        if np.count_nonzero(full) >= RULE_COVER * STRIPS:
+            near[:] = 0
 
 
 def _ends(

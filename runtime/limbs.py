@@ -82,9 +82,18 @@ def agreeing(
     out = line.copy()
     out[2, lead, doubtful[column]] = guesses[best[column], lead, column] + baselines[lead, 0]
     inked = np.isfinite(places[lead, doubtful[column]])
-    lead, column = lead[inked], doubtful[column[inked]]
-    out[:2, lead, column] = out[2, lead, column]
+    _stretch(out, lead[inked], doubtful[column[inked]])
     return out
+
+
+def _stretch(line: NDArray[np.float32], lead: NDArray[np.int64], column: NDArray[np.int64]) -> None:
+    """Let lines reach half-way to their places in the columns beside some; changes `line`."""
+    places = line[2]
+    here = places[lead, column]
+    before = places[lead, np.maximum(column - 1, 0)]
+    after = places[lead, np.minimum(column + 1, places.shape[1] - 1)]
+    line[0, lead, column] = np.fmin(here, (here + np.fmin(before, after)) / 2)
+    line[1, lead, column] = np.fmax(here, (here + np.fmax(before, after)) / 2)
 
 
 def _left_over(

@@ -34,6 +34,9 @@ class TestAgreeing:
         told = agreeing(read, SIX, PX_PER_MV)
         assert np.abs(told[2] - true[2]).max() < 1
         assert np.array_equal(told[:, :, :50], read[:, :, :50])
+        assert (told[0] <= told[2]).all()  # the line goes from half-way to half-way
+        assert (told[2] <= told[1]).all()
+        assert told[1, 3, 54] - told[0, 3, 54] >= abs(told[2, 3, 55] - told[2, 3, 54]) / 2 - 1e-3
 
     def test_a_hidden_lead_is_told_and_its_ink_is_not_made_up(self):
         for names in (SIX, SIX[:3], SIX[3:]):

@@ -10,7 +10,7 @@ from runtime.area import Area, panel_area
 from runtime.flanks import even_flanks
 from runtime.grid import grid_scale
 from runtime.ink import bare_paper, ink_of, ink_threshold
-from runtime.layout import ARRANGEMENTS, Arrangement, choose_layout
+from runtime.layout import ARRANGEMENTS, Choice, choose_layout
 from runtime.limbs import LIMB_LEADS, agreeing
 from runtime.pen import thin_line
 from runtime.quantile import median, medians
@@ -196,7 +196,7 @@ def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Re
         rows = rows.part(choice.first, count)
         traces = traces.part(choice.first, count)
         line = thin_line(even_flanks(traces, darkness))
-        leads = _leads(ARRANGEMENTS[choice.layout], rows, line, borders, (across, down))
+        leads = _leads(choice, rows, line, borders, (across, down))
         if area.source == "traces":
             area = _tightened(area, rows, traces, down)
     reading = Reading(
@@ -269,22 +269,29 @@ def _tightened(area: Area, rows: Rows, traces: RowTraces, mm: float) -> Area:
 
 
 def _leads(
-    arrangement: Arrangement,
+    choice: Choice,
     rows: Rows,
     line: NDArray[np.float32],
     borders: dict[int, list[float]],
     scale: tuple[float, float],
 ) -> tuple[LeadTrace, ...]:
-    """Cut the rows' thin lines into leads; `scale` is px per mm across and down."""
+    """Cut the rows' thin lines into leads; `scale` is px per mm across and down.
+
+    Limb leads are corrected by one another where their waves meet, on pages of twelve rows, and
+    where they break the laws; what convinces stays as it was read (docs/experiments.md says why).
+    """
     across, down = scale
-    columns = arrangement.columns
+    arrangement = ARRANGEMENTS[choice.layout]
+    columns, px_per_mv = arrangement.columns, down * _gain(rows, down)
     edges = borders.get(columns) or list(np.linspace(rows.left, rows.right, columns + 1))
-    px_per_mv = down * _gain(rows, down)
-    for column in range(columns):
-        limbs = tuple(names[column] for names in arrangement.leads if names[column] in LIMB_LEADS)
-        if limbs:
-            part = np.s_[:, : len(limbs), max(0, round(edges[column])) : round(edges[column + 1])]
-            line[part] = agreeing(line[part], limbs, px_per_mv)
+    if columns == 1 or choice.fit > CONVINCING_FIT:
+        for column in range(columns):
+            span = slice(max(0, round(edges[column])), round(edges[column + 1]))
+            names = tuple(names[column] for names in arrangement.leads)
+            limbs = [row for row, name in enumerate(names) if name in LIMB_LEADS]
+            if limbs:
+                part = np.s_[:, limbs[0] : limbs[-1] + 1, span]
+                line[part] = agreeing(line[part], names[limbs[0] : limbs[-1] + 1], px_per_mv)
     return tuple(
         lead_of_row(
             line,

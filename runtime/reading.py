@@ -143,14 +143,14 @@ def read_upright(darkness: NDArray[np.uint8], *, captured: bool) -> Reading | No
     """
     threshold = ink_threshold(darkness)
     mask, everything = ink_of(darkness, threshold, captured=captured)
-    whole = without_rules(everything)
-    strokes = strokes_of(whole)
+    unruled = without_rules(everything)
+    strokes = strokes_of(unruled)
     guess = darkness.shape[1] / PAGE_MM
     long = long_strokes(strokes, guess)
     rows = find_rows(long, guess)
     if rows is None:
         return None
-    printed = _Print(darkness, threshold, mask, whole, strokes, long, captured)
+    printed = _Print(darkness, threshold, mask, unruled, strokes, long, captured)
     reading, used = _read_rows(printed, rows)
     if len(used) == len(rows.levels):
         return reading

@@ -75,3 +75,30 @@ def test_the_first_reading_of_a_slanted_page_is_the_last_resort(
     found = panel.find_panel(page)
     assert found.layout == "12x1"
     assert len(found.leads) == 12
+
+
+@pytest.mark.parametrize(
+    ("layout", "convincing", "told"),
+    [("12x1", 0.25, True), ("6x2", 0.25, False), ("6x2", 0.0, True)],
+)
+def test_a_limb_lead_that_is_hidden_is_told_on_crowded_or_doubtful_pages(
+    layout: str, convincing: float, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On others that agree the leads stay as the models saw them."""
+    monkeypatch.setattr("runtime.reading.CONVINCING_FIT", convincing)
+    whole = read(layout)
+    row, x = 4, int(whole.rows.left + 0.31 * (whole.rows.right - whole.rows.left))
+    level = int(whole.rows.levels[row])
+    blotted = darkness(layout).copy()
+    reach = round(2 * whole.px_per_mm)
+    blotted[level - reach : level + reach, x : x + 8] = 0
+    reading = read_upright(blotted, captured=False)
+    assert reading is not None
+    lead = reading.leads[[one.name for one in reading.leads].index("aVL")]
+    first = x - round(lead.box[0, 0])
+    assert np.isnan(lead.top[first + 1 : first + 7]).all()
+    assert np.isfinite(lead.centre[first + 1 : first + 7]).all() == told
+    true = whole.leads[[one.name for one in whole.leads].index("aVL")].centre
+    if told:
+        seen = slice(first + 1, first + 7)
+        assert lead.centre[seen] == pytest.approx(true[seen], abs=0.1)

@@ -102,9 +102,9 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="ecg-archive-") as scratch:
         folder = Path(scratch)
         originals = name_pages(pool, folder / "in", pages)
-        first = _one_process(folder, str(bundle.directory), 0, one // 2)
-        many = _on_workers(folder, str(bundle.directory), workers, batch)
-        last = _one_process(folder, str(bundle.directory), one // 2, one - one // 2)
+        first = _one_process(folder, bundle.directory, 0, one // 2)
+        many = _on_workers(folder, bundle.directory, workers, batch)
+        last = _one_process(folder, bundle.directory, one // 2, one - one // 2)
         compared = compare_records(
             _records(folder / "out"),
             [*_lines(folder / "one-0"), *_lines(folder / f"one-{one // 2}")],
@@ -122,7 +122,7 @@ def measure(
         "one_process": {**alone, "halves": [first, last]},
         "workers": many,
         "compared": compared,
-        "client_cost": _client_cost(str(bundle.directory), workers),
+        "client_cost": _client_cost(bundle.directory, workers),
         **_ratios(alone, many, workers),
     }
 
@@ -135,7 +135,7 @@ def measure_large(pool: Path, model: str | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="ecg-archive-") as scratch:
         folder = Path(scratch)
         originals = name_pages(pool, folder / "in", _LARGE_PAGES)
-        return originals | _one_process(folder, str(bundle.directory), 0, _LARGE_PAGES)
+        return originals | _one_process(folder, bundle.directory, 0, _LARGE_PAGES)
 
 
 def _ratios(alone: Mapping[str, Any], many: Mapping[str, Any], workers: int) -> dict[str, Any]:

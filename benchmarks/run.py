@@ -98,14 +98,14 @@ def run_plan(plan: Plan, progress: Callable[[str], None]) -> dict[str, Any]:
         result["roofline"] = floors | {"distances": _distances(result["rows"], floors)}
     if plan.cold_start:
         progress("cold start")
-        spec = {"model": str(lead.model.path), "bundle": str(lead.directory)}
+        spec = {"model": lead.model.path, "bundle": lead.directory}
         spec |= {"page": str(pages[0]), "runs": _COLD_RUNS, "tutorial": plan.peers}
         result["cold_start"] = run_probe("benchmarks.cold_start:measure", spec)
     if plan.memory_pages:
         result["memory"] = _memory(plan, lead, pages, progress)
     if plan.peers:
         progress("peers")
-        spec = {"bundle": str(lead.directory), "architecture": _architecture(lead)}
+        spec = {"bundle": lead.directory, "architecture": _architecture(lead)}
         spec |= {"page": str(pages[0]), "runs": plan.runs}
         result["peers"] = with_ratios(run_probe("benchmarks.peers:measure", spec))
     return result
@@ -190,7 +190,7 @@ def _rows(
                 continue
             for threads in plan.threads:
                 progress(f"{bundle.name} on {engine}, {threads} thread(s)")
-                spec = {"bundle": str(bundle.directory), "engine": engine, "threads": threads}
+                spec = {"bundle": bundle.directory, "engine": engine, "threads": threads}
                 spec |= {"pages": list(map(str, pages)), "runs": plan.runs}
                 yield _facts(bundle) | {"engine": engine, "threads": threads} | _measured(spec)
 
@@ -251,7 +251,7 @@ def _memory(
     found = {}
     for name, workers in (("one_process", 1), ("workers", plan.workers)):
         progress(f"{plan.memory_pages} pages, {workers} process(es)")
-        spec = {"bundle": str(bundle.directory), "engine": "auto", "workers": workers}
+        spec = {"bundle": bundle.directory, "engine": "auto", "workers": workers}
         spec |= {"pages": list(map(str, pages)), "count": plan.memory_pages}
         found[name] = run_probe("benchmarks.memory:measure", spec)
     pace = found["workers"]["pages_per_second"] / found["one_process"]["pages_per_second"]

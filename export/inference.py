@@ -61,7 +61,7 @@ class Weights:
         content = self.path.read_bytes()
         known = ("probabilities", "evidence", "features")
         return ModelFile(
-            path=self.path,
+            path=str(self.path),
             sha256=hashlib.sha256(content).hexdigest(),
             content=content,
             engine=self.engine,

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from runtime.ahead import ReadAhead
 from runtime.bundle import Bundle, load_bundle
+from runtime.checksum import sha256_hex
 from runtime.decision import Decision
 from runtime.engine import Engine, open_engine
 from runtime.errors import EcgEdgeError, PageError
-from runtime.inputs import Input, read_input
-from runtime.page import Page, open_document, page_from_image
+from runtime.inputs import Input
+from runtime.page import Page, page_from_image
 from runtime.panel import Panel, find_panel
 from runtime.prediction import Evidence, ModelIdentity, PictureFacts, Prediction
 from runtime.preprocess import Preprocess
@@ -57,13 +56,16 @@ class Classifier:
 
     @classmethod
     def from_bundle(
-        cls, bundle: str | Path | Bundle | None = None, engine: str = "auto", threads: int = 1
+        cls,
+        bundle: str | os.PathLike[str] | Bundle | None = None,
+        engine: str = "auto",
+        threads: int = 1,
     ) -> Classifier:
         """Load a bundle and open its weights in an engine.
 
         Parameters
         ----------
-        bundle : str, Path, Bundle or None
+        bundle : str, os.PathLike, Bundle or None
             Folder or name of a bundle; None takes the default one.
         engine : str
             One of `runtime.engine.ENGINE_CHOICES`.
@@ -90,7 +92,7 @@ class Classifier:
 
     def classify_pages(
         self,
-        source: str | os.PathLike[str] | bytes | Image.Image | Input,
+        source: str | os.PathLike[str] | bytes | Image.Image | Input | ReadAhead,
         *,
         name: str | None = None,
         keep_evidence: bool = False,
@@ -99,7 +101,7 @@ class Classifier:
 
         Parameters
         ----------
-        source : path, bytes, PIL.Image.Image or Input
+        source : path, bytes, PIL.Image.Image, Input or ReadAhead
             What to read. Whatever the bytes are, at least one prediction comes out and no
             exception but KeyboardInterrupt.
         name : str or None
@@ -113,18 +115,23 @@ class Classifier:
             return
         started = perf_counter()
         try:
-            data = read_input(item)
+            data = item.read()
         except PageError as fault:
             yield self._failed(shown, 1, "", fault, started)
             return
-        yield from self._answer_bytes(data, shown, keep_evidence, started)
+        yield from self._answer_bytes(item, data, shown, keep_evidence, started)
 
     def _answer_bytes(
-        self, data: bytes, source: str, keep_evidence: bool, started: float
+        self,
+        item: Input | ReadAhead,
+        data: bytes,
+        source: str,
+        keep_evidence: bool,
+        started: float,
     ) -> Iterator[Prediction]:
-        sha256 = hashlib.sha256(data).hexdigest()
+        sha256 = sha256_hex(data)
         try:
-            document = open_document(data, source)
+            document = item.open(data)
         except Exception as fault:
             yield self._failed(source, 1, sha256, fault, started)
             return
@@ -143,7 +150,7 @@ class Classifier:
         started = perf_counter()
         sha256 = ""
         try:
-            sha256 = hashlib.sha256(image.tobytes()).hexdigest()
+            sha256 = sha256_hex(image.tobytes())
             page = page_from_image(image)
             return self._answer(page, source, sha256, started, perf_counter(), keep_evidence)
         except Exception as fault:
@@ -184,7 +191,7 @@ class Classifier:
         timing["total"] = (perf_counter() - started) * 1e3
         if kept is not None and panel is not None and tensor is not None:
             kept = self._evidence(page, panel, tensor, outputs.get("evidence"))
-        return replace(answer, timing_ms=timing, evidence=kept)
+        return answer._replace(timing_ms=timing, evidence=kept)
 
     def _evidence(
         self,
@@ -223,8 +230,7 @@ class Classifier:
             score, limit = out_of_distribution(outputs["features"], self._features)
             if score > limit:
                 doubts.append("unlike the ECGs this model was trained on: have a person read it")
-        return replace(
-            answer,
+        return answer._replace(
             status="uncertain" if doubts else "ok",
             label=verdict.label,
             confidence=verdict.confidence,
@@ -267,9 +273,9 @@ def normalised(probabilities: NDArray[np.float32]) -> tuple[float, ...]:
     return tuple(value / total for value in values)
 
 
-def _as_input(source: Any, name: str | None) -> tuple[Input | None, str]:
+def _as_input(source: Any, name: str | None) -> tuple[Input | ReadAhead | None, str]:
     """Return the input to read and the name to show; None for a picture already in memory."""
-    if isinstance(source, Input):
+    if isinstance(source, (Input, ReadAhead)):
         return source, name or source.source
     if isinstance(source, (bytes, bytearray, memoryview)):
         return Input(name or "bytes", bytes(source)), name or "bytes"

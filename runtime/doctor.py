@@ -361,7 +361,7 @@ def _bundle(request: Request) -> Iterator[Finding]:
         yield Finding("bundle", "problem", fault.message, fault.remedy, fault.exit_code)
         return
     yield Finding("bundle", "ok", f"{bundle.name} {bundle.version}, checksum right")
-    yield _answers_golden_pages(str(bundle.directory), request)
+    yield _answers_golden_pages(bundle.directory, request)
 
 
 def _answers_golden_pages(directory: str, request: Request) -> Finding:

@@ -123,7 +123,7 @@ def _choose(model: ModelFile, engine: str) -> str:
         raise UsageError(f"unknown engine '{engine}'", f"choose from {', '.join(ENGINE_CHOICES)}")
     if not readers or (engine != "auto" and engine not in readers):
         raise UsageError(
-            f"{model.path.name} is a file for {model.engine}, not for {engine}",
+            f"{os.path.basename(model.path)} is a file for {model.engine}, not for {engine}",
             f"use --engine {readers[0]}" if readers else "evaluate it with python -m train",
         )
     wanted = readers if engine == "auto" else (engine,)

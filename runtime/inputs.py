@@ -6,9 +6,12 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
 from runtime.errors import NoInputError, PageError
+
+if TYPE_CHECKING:
+    from runtime.page import Document
 
 __all__ = [
     "MAX_FILE_BYTES",
@@ -38,6 +41,16 @@ class Input(NamedTuple):
     """What the record shows as ``source``."""
     data: bytes | None = None
     """The bytes where they came by stdin; None = read the file when its turn comes."""
+
+    def read(self) -> bytes:
+        """Return the bytes; as :func:`read_input`."""
+        return read_input(self)
+
+    def open(self, data: bytes) -> Document:
+        """Open the bytes that were read; as :func:`runtime.page.open_document`."""
+        from runtime.page import open_document
+
+        return open_document(data, self.source)
 
 
 def expand(names: Iterable[str], recursive: bool = False) -> Iterator[Input]:

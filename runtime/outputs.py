@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final, Protocol, TextIO
 
 from runtime.errors import OutputError
@@ -162,10 +161,11 @@ def atomic_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
     """
     import tempfile  # with random, shutil and its compressors: 4 ms that few answers need
 
-    target = Path(path)
+    target = os.fspath(path)
+    folder, name = os.path.split(target)
     try:
         descriptor, temporary = tempfile.mkstemp(
-            prefix=f".{target.name[:50]}.", suffix=".part", dir=target.parent
+            prefix=f".{name[:50]}.", suffix=".part", dir=folder or os.curdir
         )
     except OSError as fault:
         raise _not_written(target, fault) from fault
@@ -192,7 +192,7 @@ def atomic_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         file.buffer.write(content)
 
 
-def _not_written(target: Path, fault: OSError) -> OutputError:
+def _not_written(target: str, fault: OSError) -> OutputError:
     return OutputError(
         f"{target}: cannot be written ({fault.strerror or fault})",
         "name a folder that exists, is writable and has space",

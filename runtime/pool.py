@@ -63,7 +63,7 @@ class _Queue:
     """Jobs in the order of their inputs, and the pool that works on them."""
 
     def __init__(self, bundle: Bundle, engine: str, threads: int, workers: int) -> None:
-        self._settings = (str(bundle.directory), engine, threads)
+        self._settings = (bundle.directory, engine, threads)
         # Loading it here as well reports a broken bundle before any process starts.
         self._identity = Classifier.from_bundle(bundle, engine, threads).identity
         self._workers = workers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 __all__ = ["SCHEMA", "Evidence", "ModelIdentity", "PictureFacts", "Prediction", "Status"]
@@ -73,8 +72,7 @@ class PictureFacts(NamedTuple):
     """Original px per mm of paper; None where it could not be told."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """The answer for one page.
 
     `label`, `confidence` and `probabilities` are None for ``rejected`` and ``error``.
@@ -96,10 +94,10 @@ class Prediction:
     """Conformal prediction sets by nominal coverage, for example ``{"0.90": ("normal",)}``."""
     layout: str | None = None
     """The page's layout as it was recognised, for example ``3x4+1``."""
-    timing_ms: Mapping[str, float] = field(default_factory=dict)
+    timing_ms: Mapping[str, float] = {}
     picture: PictureFacts | None = None
     """None where the page could not be decoded; not in the record."""
-    evidence: Evidence | None = field(default=None, repr=False, compare=False)
+    evidence: Evidence | None = None
 
     def to_record(self) -> dict[str, Any]:
         """Return the record of schema ``ecg-edge/result/1`` (interface.md), ready for JSON."""

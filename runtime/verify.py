@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from runtime.bundle import Bundle, GoldenPage, read_checked
@@ -44,7 +45,9 @@ def verify_bundle(
 def _compare(classifier: Classifier, golden: GoldenPage, content: bytes) -> GoldenResult:
     answer = classifier.classify(content)
     if answer.probabilities is None:
-        return GoldenResult(golden.path.name, None, golden.atol, "; ".join(answer.reasons))
+        return GoldenResult(
+            os.path.basename(golden.path), None, golden.atol, "; ".join(answer.reasons)
+        )
     found = answer.probabilities.values()
     drift = max(abs(a - b) for a, b in zip(found, golden.probabilities, strict=True))
-    return GoldenResult(golden.path.name, drift, golden.atol)
+    return GoldenResult(os.path.basename(golden.path), drift, golden.atol)

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,9 +34,7 @@ ANSWERS = {
 def bundle() -> Bundle:
     """Return a bundle that exists in memory only."""
     weights = b"no weights"
-    model = ModelFile(
-        Path("model.tflite"), "5e" * 32, weights, "litert", "int8", (1, 192, 512, 1), ()
-    )
+    model = ModelFile("model.tflite", "5e" * 32, weights, "litert", "int8", (1, 192, 512, 1), ())
     manifest = {
         "model": {"file": "model.tflite", "sha256": "5e" * 32, "bytes": 10, "precision": "int8"},
         "preprocess": Preprocess().to_manifest(),
@@ -49,7 +46,7 @@ def bundle() -> Bundle:
         "quality": {"page": QualityLimits().to_manifest()},
     }
     labels = tuple(Label(x, LABEL_NAMES[x], x in CRITICAL_LABELS) for x in LABELS)
-    return Bundle(Path("ecg-double"), "ecg-double", "1.0.0", model, labels, (), manifest)
+    return Bundle("ecg-double", "ecg-double", "1.0.0", model, labels, (), manifest)
 
 
 class DoubleEngine:

@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from runtime.errors import PageError
@@ -55,7 +54,7 @@ class StubReader:
             return
         for number in range(1, int(match[1]) + 1):
             answer = self._prediction(shown, number, sha256, "ok", match[2].decode(), ())
-            yield replace(answer, evidence=_EVIDENCE) if keep_evidence else answer
+            yield answer._replace(evidence=_EVIDENCE) if keep_evidence else answer
 
     def _prediction(self, source, page, sha256, status, label, reasons) -> Prediction:
         confidence = None if label is None else 0.9

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +14,7 @@ from runtime.errors import BundleError, MissingExtraError, UsageError
 
 
 def model(kind: str = "litert", content: bytes = b"not a model") -> ModelFile:
-    return ModelFile(Path("m"), "", content, kind, "int8", (1, 2, 2, 1), ("probabilities",))
+    return ModelFile("m", "", content, kind, "int8", (1, 2, 2, 1), ("probabilities",))
 
 
 def test_values_beyond_the_range_are_clipped_not_wrapped() -> None:

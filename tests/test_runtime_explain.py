@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +36,7 @@ def prediction() -> Prediction:
 
 def with_evidence(prediction: Prediction, contributions: np.ndarray) -> Prediction:
     assert prediction.evidence is not None
-    return replace(prediction, evidence=prediction.evidence._replace(contributions=contributions))
+    return prediction._replace(evidence=prediction.evidence._replace(contributions=contributions))
 
 
 def one_place(row: int, column: int, width: int = 32) -> np.ndarray:
@@ -144,7 +143,7 @@ def test_a_page_without_leads_says_so_instead_of_marking(prediction: Prediction)
     evidence = prediction.evidence
     assert evidence is not None
     panel = evidence.panel._replace(leads=(), layout="unknown")
-    lost = replace(prediction, evidence=evidence._replace(panel=panel))
+    lost = prediction._replace(evidence=evidence._replace(panel=panel))
     assert read_evidence(lost) is None
     assert draw(lost).width >= 1000
 
@@ -195,7 +194,7 @@ def test_files_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
     first = explainer.write(answered(name="a/page.png"))
     second = explainer.write(answered(name="b/page.png"))
     again = explainer.write(answered(name="a/page.png"))
-    third = explainer.write(replace(answered(name="a/page.png"), page=2))
+    third = explainer.write(answered(name="a/page.png")._replace(page=2))
     assert first == again
     assert len({first, second, third}) == 3
     with Image.open(first) as image:

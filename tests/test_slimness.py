@@ -18,6 +18,7 @@ TOO_HEAVY = (
     *("tensorflow", "keras", "sklearn", "scipy", "matplotlib", "onnx", "onnxruntime", "pandas"),
     *("starlette", "distributed", "pyarrow", "pydicom", "pypdfium2", "tqdm"),
     *("numpy.ma", "train", "export", "benchmarks"),
+    *("_hashlib", "pathlib", "dataclasses"),
 )
 LIMIT_MB = 200
 """Issue 2: the base environment is under 200 MB (MB = 10^6 bytes)."""

@@ -59,7 +59,7 @@ class PackedModel:
 
 def pack(bundle: Bundle, engine: str = "auto", threads: int = 1) -> PackedModel:
     """Read the files of a bundle that answering needs: manifest and weights."""
-    manifest = (bundle.directory / "manifest.json").read_bytes()
+    manifest = Path(bundle.directory, "manifest.json").read_bytes()
     return PackedModel(
         key=hashlib.sha256(manifest).hexdigest()[:_DIGITS],
         identity=ModelIdentity(
@@ -69,7 +69,7 @@ def pack(bundle: Bundle, engine: str = "auto", threads: int = 1) -> PackedModel:
             bundle.model.engine,
             bundle.model.precision,
         ),
-        files=(("manifest.json", manifest), (bundle.model.path.name, bundle.model.content)),
+        files=(("manifest.json", manifest), (Path(bundle.model.path).name, bundle.model.content)),
         engine=engine,
         threads=threads,
     )

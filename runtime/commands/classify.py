@@ -14,6 +14,7 @@ from runtime.cli import add_model_arguments, positive
 from runtime.errors import ExitCode, NoInputError, UsageError
 
 if TYPE_CHECKING:
+    from runtime.ahead import ReadAhead
     from runtime.audit_log import AuditLog
     from runtime.inputs import Input
     from runtime.prediction import Prediction
@@ -92,18 +93,20 @@ def _audit_log(path: str | None, stack: ExitStack) -> AuditLog | None:
 
 def _answers(args: argparse.Namespace) -> Iterator[Prediction]:
     """Yield the predictions of all inputs, from this process or from workers."""
-    from runtime.bundle import load_bundle
-
-    inputs = _inputs(args)
-    bundle = load_bundle(args.model)
     if args.workers > 1:
+        from runtime.bundle import load_bundle
         from runtime.pool import answer_in_processes
 
-        yield from answer_in_processes(bundle, args.engine, args.threads, inputs, args.workers)
+        bundle = load_bundle(args.model)
+        yield from answer_in_processes(
+            bundle, args.engine, args.threads, _inputs(args), args.workers
+        )
         return
+    # The first page is decoded while all that follows is loaded.
+    inputs = _begun_inputs(args)
     from runtime.classifier import Classifier
 
-    classifier = Classifier.from_bundle(bundle, args.engine, args.threads)
+    classifier = Classifier.from_bundle(args.model, args.engine, args.threads)
     if args.explain is None:
         for item in inputs:
             yield from classifier.classify_pages(item)
@@ -122,6 +125,15 @@ def _inputs(args: argparse.Namespace) -> Iterable[Input]:
 
     listed = read_list(args.paths_from) if args.paths_from else ()
     return chain(expand(args.inputs, args.recursive), listed)
+
+
+def _begun_inputs(args: argparse.Namespace) -> Iterable[Input | ReadAhead]:
+    """Return the inputs, the first one begun, unless they come bit by bit from elsewhere."""
+    from runtime.ahead import first_ahead
+    from runtime.inputs import STDIN
+
+    inputs = _inputs(args)
+    return inputs if args.paths_from or STDIN in args.inputs else first_ahead(inputs)
 
 
 def _count(args: argparse.Namespace) -> int | None:

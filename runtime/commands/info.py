@@ -42,7 +42,7 @@ def gather(bundle: Bundle) -> dict[str, Any]:
     return {
         "ecg_edge": __version__,
         "runs_from": str(__file__).removesuffix("/commands/info.py"),
-        "bundle": str(bundle.directory),
+        "bundle": bundle.directory,
         "bundles_here": list(available_bundles()),
         "name": bundle.name,
         "version": bundle.version,

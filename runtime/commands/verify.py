@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from runtime.cli import add_model_arguments
 from runtime.errors import ExitCode, GateError
@@ -39,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
         ]
         print(json.dumps({"bundle": bundle.name, "passed": not failed, "golden": rows}, indent=2))
     else:
-        print(f"{bundle.name} {bundle.version}: {bundle.model.path.name} checksum right")
+        print(
+            f"{bundle.name} {bundle.version}: {os.path.basename(bundle.model.path)} checksum right"
+        )
         for r in results:
             drift = "no answer" if r.drift is None else f"drift {r.drift:.6f}"
             verdict = "ok" if r.passed else "FAILED"

@@ -72,7 +72,7 @@ class WorkerPool:
     Use `start`; `close` ends the processes.
     """
 
-    def __init__(self, directory: Path, settings: Settings) -> None:
+    def __init__(self, directory: str, settings: Settings) -> None:
         self._directory = directory
         self._settings = settings
         self._idle: asyncio.Queue[asyncio.subprocess.Process] = asyncio.Queue()
@@ -84,7 +84,7 @@ class WorkerPool:
         self.deaths = 0
 
     @classmethod
-    async def start(cls, directory: Path, settings: Settings) -> WorkerPool:
+    async def start(cls, directory: str, settings: Settings) -> WorkerPool:
         """Start all workers.
 
         Raises
@@ -182,7 +182,7 @@ class WorkerPool:
             "-P",
             "-m",
             "runtime.serve.worker",
-            str(self._directory),
+            self._directory,
             self._settings.engine,
             str(self._settings.threads),
             stdin=asyncio.subprocess.PIPE,

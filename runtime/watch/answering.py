@@ -171,7 +171,7 @@ class Answering:
             for prediction in self._reader.classify_pages(
                 item, name=file.name, keep_evidence=drawn
             ):
-                hashed = replace(prediction, sha256=taken.sha256)
+                hashed = prediction._replace(sha256=taken.sha256)
                 yield Answer(hashed.to_record(), _drawing(hashed) if drawn else None)
                 notify("WATCHDOG=1")
         except Exception as fault:
@@ -197,7 +197,7 @@ class Answering:
         if not predictions:
             yield self._no_answer(file, taken, _ENDED)
         for prediction in predictions:
-            hashed = replace(prediction, source=file.name, sha256=taken.sha256)
+            hashed = prediction._replace(source=file.name, sha256=taken.sha256)
             yield Answer(hashed.to_record())
 
     def _no_answer(self, file: Found, taken: Taken, reason: str) -> Answer:

@@ -174,6 +174,32 @@ def fitted_beside(folder: Path) -> dict[str, Any]:
     }
 
 
+def shown_smaller(folder: Path) -> dict[str, Any]:
+    """Draw what a fit shows of two pages and of a recording (in a child process)."""
+    from train import fit
+
+    write_tensors(folder / "tensors.npz")
+    with np.load(folder / "tensors.npz") as stored:
+        signals = stored["signals"]
+    smaller = np.stack([signals + 10, signals + 20])
+    smaller[1, 2] = np.nan  # misread at that size
+    np.savez(folder / "reduced.npz", signals=smaller, key=np.array("s"))
+    np.savez(folder / "recordings.npz", signals=signals[:4], labels=np.arange(4), key=np.array("r"))
+    job = small_job(folder / "a" / "fold-0", folder / "tensors.npz", 30)
+    options = replace(job.options, validation_share=0.0, reduced_share=0.5)
+    job = replace(job, options=options, recordings=folder / "recordings.npz")
+    job = replace(job, reduced=folder / "reduced.npz")
+    state, rng = fit._Fit(job), np.random.default_rng(0)
+    chosen = np.repeat([1, 2, len(state.examples) - 1], 400)
+    by = np.rint((state._shown(chosen, rng) - state.examples[chosen]).mean(axis=(1, 2)))
+    other = replace(job, reduced=None)
+    return {
+        "offsets": by.reshape(3, 400),
+        "without": fit._Fit(other).smaller,
+        "fingerprints": (fit._fingerprint(job), fit._fingerprint(other)),
+    }
+
+
 def straight_interrupted_resumed(folder: Path) -> list[Any]:
     """Fit once straight through, once with an interruption after two epochs (in a child)."""
     from train import fit
@@ -250,3 +276,21 @@ def test_resumed_fit_equals_one_that_was_never_interrupted(tmp_path: Path) -> No
     assert resumed.history == straight.history
     assert np.array_equal(resumed.logits, straight.logits)
     assert resumed.best_epoch == straight.best_epoch
+
+
+def test_half_of_the_pages_are_shown_as_a_smaller_copy_was_read(tmp_path: Path) -> None:
+    found = in_processes(shown_smaller, [tmp_path], 1)[0]
+    page, misread, recording = (
+        {
+            value: int(count)
+            for value, count in zip(*np.unique(row, return_counts=True), strict=True)
+        }
+        for row in found["offsets"]
+    )
+    assert set(page) == {0.0, 10.0, 20.0}
+    assert 160 < page[0.0] < 240
+    assert 70 < page[10.0] < 130
+    assert set(misread) == {0.0, 10.0}
+    assert set(recording) == {0.0}
+    assert found["without"] is None
+    assert found["fingerprints"][0] != found["fingerprints"][1]

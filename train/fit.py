@@ -69,6 +69,8 @@ class FitOptions:
         (Zhang et al. 2018); 0: never.
     recordings_weight
         Of one recording of `train.recordings` beside a page of its class.
+    reduced_share
+        Probability that a page is shown as a smaller copy of it was read (`train.reduced`).
     teacher, teacher_share
         Folder of a trial whose fold models' probabilities are mixed into the targets with this
         share; empty: the labels alone.
@@ -87,6 +89,7 @@ class FitOptions:
     averaging: float = 0.7
     mixup: float = 0.0
     recordings_weight: float = 0.5
+    reduced_share: float = 0.5
     teacher: str = ""
     teacher_share: float = 0.5
     augmentation: SignalAugmentation = field(default_factory=SignalAugmentation)
@@ -120,6 +123,8 @@ class FitJob:
         Epochs after which to stop whatever comes; 0: let the options decide.
     recordings
         recordings.npz fitted beside the training part (`train.recordings`); None: pages alone.
+    reduced
+        reduced.npz of the same pages (`train.reduced`); None: no page is shown smaller.
     """
 
     name: str
@@ -135,6 +140,7 @@ class FitJob:
     line: int = 0
     stop_after: int = 0
     recordings: Path | None = None
+    reduced: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -213,6 +219,7 @@ def _fingerprint(job: FitJob) -> str:
         list(job.test),
         job.stop_after,
         read_key(job.recordings) if job.recordings is not None else "",
+        read_key(job.reduced) if job.reduced is not None else "",
     ]
     return json.dumps(parts, sort_keys=True)
 
@@ -345,8 +352,28 @@ class _Fit:
         if self.options.teacher:
             share = self.options.teacher_share
             self.targets = (1 - share) * self.targets + share * self._taught()
+        self.smaller: np.ndarray | None = None
+        if self.job.reduced is not None and self.options.reduced_share:
+            self._set_smaller(self.job.reduced)
         if self.job.recordings is not None:
             self._add_recordings(self.job.recordings)
+
+    def _set_smaller(self, file: Path) -> None:
+        """Set the signals of smaller pages, [k, pages, 12, m]; one that was misread is itself."""
+        with np.load(file, allow_pickle=False) as stored:
+            smaller = stored["signals"][:, self.train]
+        misread = ~np.isfinite(smaller).any(axis=(2, 3))
+        self.smaller = np.where(misread[:, :, None, None], self.examples, smaller)
+
+    def _shown(self, chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the signals of some examples, some pages as a smaller copy was read."""
+        signals: np.ndarray = self.examples[chosen]
+        if self.smaller is not None:
+            sizes, pages = self.smaller.shape[:2]
+            size = rng.integers(0, sizes, len(chosen))
+            small = (rng.random(len(chosen)) < self.options.reduced_share) & (chosen < pages)
+            signals[small] = self.smaller[size[small], chosen[small]]
+        return signals
 
     def _taught(self) -> np.ndarray:
         """Return the teacher's probabilities of the training part, float32 [n, 5]."""
@@ -373,7 +400,8 @@ class _Fit:
         total = np.zeros(2)
         for start in range(0, len(order), self.options.batch):
             chosen = order[start : start + self.options.batch]
-            varied = vary(self.examples[chosen], self.preprocess, self.options.augmentation, rng)
+            shown = self._shown(chosen, rng)
+            varied = vary(shown, self.preprocess, self.options.augmentation, rng)
             x, y = draw(varied, self.preprocess), self.targets[chosen]
             weight = self.example_weights[chosen]
             if self.options.mixup:

@@ -175,6 +175,7 @@ def fold_jobs(
             work=folder.model(name) / "work" / f"fold-{k}",
             line=k % config.processes,
             recordings=folder.recordings if config.signals else None,
+            reduced=folder.reduced if folder.reduced.is_file() else None,
         )
         for k in range(config.folds)
     ]

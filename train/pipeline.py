@@ -19,6 +19,7 @@ from train.dataset import Dataset, load
 from train.networks import NetworkResult, TrainingData, train_network
 from train.progress import bar, say
 from train.recordings import read_key, write_recordings
+from train.reduced import load_reduced
 from train.run_folder import (
     SCHEMA,
     Predictions,
@@ -70,6 +71,8 @@ def train(data: Path, out: Path, config: TrainConfig) -> RunFolder:
         folds,
         pages.values,
     )
+    if any(name in NETWORKS for name in config.models):
+        load_reduced(dataset, pages.layouts, preprocess, folder.reduced, config.processes)
     if config.signals:
         count = write_recordings(Path(config.signals), preprocess, folder.recordings)
         say(f"{count} recordings of other hospitals beside the pages")

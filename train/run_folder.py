@@ -67,6 +67,11 @@ class RunFolder:
         return self.root / "recordings.npz"
 
     @property
+    def reduced(self) -> Path:
+        """Canonical signals of smaller copies of the pages."""
+        return self.root / "reduced.npz"
+
+    @property
     def metrics(self) -> Path:
         """All scores with their intervals."""
         return self.root / "metrics.json"

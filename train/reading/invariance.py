@@ -15,7 +15,8 @@ from scipy import ndimage
 from train.draw import Recording, Truth, draw_page, encode_page
 from train.reading.ecg5 import Ecg5Page
 from train.reading.rates import Rate, rate_of
-from train.reading.reader import Reader, jpeg_bytes
+from train.reading.reader import Reader
+from train.reduced import jpeg_bytes, shrunk
 
 __all__ = [
     "FOUR_LAYOUTS",
@@ -177,19 +178,12 @@ def resolution(reader: Reader, pages: list[Image.Image]) -> list[Stability]:
     before = [_answer(reader, jpeg_bytes(page, 95)) for page in pages]
     results = []
     for scale in SCALES:
-        after = [_answer(reader, jpeg_bytes(_shrunk(page, scale), 95)) for page in pages]
+        after = [_answer(reader, jpeg_bytes(shrunk(page, scale), 95)) for page in pages]
         results.append(_stability(f"{scale:.0%} of its size", before, after))
     for quality in QUALITIES:
         after = [_answer(reader, jpeg_bytes(page, quality)) for page in pages]
         results.append(_stability(f"JPEG quality {quality}", before, after))
     return results
-
-
-def _shrunk(page: Image.Image, scale: float) -> Image.Image:
-    if scale == 1.0:
-        return page
-    size = (round(page.width * scale), round(page.height * scale))
-    return page.resize(size, Image.Resampling.LANCZOS)
 
 
 def _answer(reader: Reader, data: bytes) -> Answer:

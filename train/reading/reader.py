@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from runtime.panel import Panel, find_panel
 from runtime.preprocess import Preprocess
 from runtime.quality import QualityLimits, check_page, check_panel
 
-__all__ = ["Reader", "Reading", "jpeg_bytes", "open_reader"]
+__all__ = ["Reader", "Reading", "open_reader"]
 
 
 @dataclass(frozen=True)
@@ -130,10 +129,3 @@ def open_reader(model: str | None) -> tuple[Reader, str]:
         return Reader(Preprocess(), QualityLimits(), None), "no bundle"
     name = f"{classifier.identity.name} {classifier.identity.version}"
     return Reader(classifier.preprocess, classifier.limits, classifier), name
-
-
-def jpeg_bytes(image: Image.Image, quality: int) -> bytes:
-    """Encode a picture as JPEG."""
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()

@@ -31,57 +31,58 @@ def first_ahead(inputs: Iterable[Input]) -> Iterator[Input | ReadAhead]:
 
 
 class ReadAhead:
-    """An input whose first page a thread reads; stands where a `runtime.inputs.Input` does.
+    """An input whose first page a thread decodes; stands where a `runtime.inputs.Input` does.
 
     Parameters
     ----------
     item : Input
-        What to read.
+        What to read. Faults are kept, and raised where an `Input` would raise them.
     """
 
     def __init__(self, item: Input) -> None:
         self.source = item.source
-        self._data: bytes | None = None
-        self._document: Document | None = None
-        self._fault: Exception | None = None
-        self._thread = threading.Thread(target=self._work, args=(item,), daemon=True)
-        self._thread.start()
-
-    def _work(self, item: Input) -> None:
+        self._data: bytes | Exception
+        self._document: Document | Exception
         try:
             self._data = item.read()
             self._document = _Begun(item.open(self._data))
-        except Exception as fault:  # told where the answer is due, as if it happened there
-            self._fault = fault
+        except Exception as fault:
+            self._document = fault
+            if not hasattr(self, "_data"):
+                self._data = fault
 
     def read(self) -> bytes:
         """Return the input's bytes; as :meth:`runtime.inputs.Input.read`."""
-        self._thread.join()
-        if self._data is None:
-            raise self._known_fault()
+        if isinstance(self._data, Exception):
+            raise self._data
         return self._data
 
-    def open(self, data: bytes) -> Document:
-        """Return the document, whose first page is decoded; as `runtime.page.open_document`."""
-        self._thread.join()
-        if self._document is None:
-            raise self._known_fault()
+    def open(self, data: bytes) -> Document:  # noqa: ARG002
+        """Return the document, whose first page is begun; as `runtime.page.open_document`."""
+        if isinstance(self._document, Exception):
+            raise self._document
         return self._document
-
-    def _known_fault(self) -> Exception:
-        return self._fault or RuntimeError("the page was not read")
 
 
 class _Begun:
-    """A document whose first page is decoded when it is made, and told when it is asked for."""
+    """A document whose first page a thread decodes from the moment it is made."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._first: Page | Exception | None
+        self._first: Page | Exception | None = None
+        self._thread: threading.Thread | None = threading.Thread(target=self._begin, daemon=True)
+        self._thread.start()
+
+    def _begin(self) -> None:
         try:
-            self._first = document.read(1)
-        except Exception as fault:  # of this page alone
+            self._first = self._document.read(1)
+        except Exception as fault:  # told where the page is asked for
             self._first = fault
+
+    def _wait(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
 
     @property
     def format(self) -> str:
@@ -92,6 +93,7 @@ class _Begun:
         return self._document.page_count
 
     def read(self, number: int) -> Page:
+        self._wait()
         if number != 1 or self._first is None:
             return self._document.read(number)
         first, self._first = self._first, None
@@ -100,9 +102,11 @@ class _Begun:
         return first
 
     def picture(self, number: int) -> Image.Image:
+        self._wait()
         return self._document.picture(number)
 
     def close(self) -> None:
+        self._wait()
         self._document.close()
 
     def __enter__(self) -> Document:

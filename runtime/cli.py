@@ -122,6 +122,9 @@ def positive(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    # NumPy's linear algebra starts a thread a core, which spin for 0.1 s, and nothing here asks
+    # for more than one: on a small board they would take the cores from what is read meanwhile.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = list(sys.argv[1:] if arguments is None else arguments)
     chosen = words[0] if words and words[0] in COMMANDS else None
     args = build_parser(chosen).parse_args(words)

@@ -66,7 +66,10 @@ class _Format(NamedTuple):
 
 
 def _open_jpeg(stream: io.BytesIO) -> ImageFile:
-    return _plain_jpeg()(stream)
+    image = _plain_jpeg()(stream)
+    # All of it in one call, not 64 kB by 64 kB: between calls a thread waits for its turn.
+    image.decodermaxblock = stream.getbuffer().nbytes
+    return image
 
 
 @cache

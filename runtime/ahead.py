@@ -57,7 +57,7 @@ class ReadAhead:
             raise self._data
         return self._data
 
-    def open(self, data: bytes) -> Document:  # noqa: ARG002
+    def open(self, data: bytes) -> Document:
         """Return the document, whose first page is begun; as `runtime.page.open_document`."""
         if isinstance(self._document, Exception):
             raise self._document

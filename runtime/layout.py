@@ -38,6 +38,9 @@ MAX_PART_DISAGREEMENT = 0.25
 #: may be left out.
 EXTRA_ROW = 0.15
 MAX_EXTRA_ROWS = 3
+#: How much better four leads a row must fit than one or two: the laws hold over half of the page
+#: or over all of it there, and here over a quarter, where chance meets them sooner.
+SHORT_LEADS = 0.1
 #: Disagreement below which a layout of all rows is certain, and what is then told of the rows
 #: turned upside down (the median of real pages; the least is 0.18).
 CERTAIN = 0.1
@@ -143,8 +146,10 @@ def choose_layout(rows: NDArray[np.float64]) -> Choice:
         if arrangement.rows == count and _has_beats(rows, arrangement)
     ]
     fits = {name: disagreement(rows, ARRANGEMENTS[name]) for name in whole}
-    best = min(fits, key=lambda name: np.nan_to_num(fits[name], nan=np.inf), default=None)
-    if best is not None and fits[best] < CERTAIN:
+    # Where several fit, the laws hold over more of the page in the one of longer leads.
+    certain = [name for name in whole if fits[name] < CERTAIN]
+    if certain:
+        best = min(certain, key=lambda name: ARRANGEMENTS[name].columns)
         return Choice(best, 0, fits[best], UPSIDE_DOWN)
     upright = _fits(rows)
     turned = _fits(-rows[::-1, ::-1])
@@ -152,13 +157,18 @@ def choose_layout(rows: NDArray[np.float64]) -> Choice:
     if not upright:
         name = whole[0] if len(whole) == 1 else "unknown"
         return Choice(name, 0, float("nan"), upside_down)
-    name, first, fit = min(
-        upright, key=lambda item: item[2] + EXTRA_ROW * (count - ARRANGEMENTS[item[0]].rows)
-    )
+    name, first, fit = min(upright, key=lambda item: _doubt(item[0], item[2], count))
     limit = MAX_DISAGREEMENT if ARRANGEMENTS[name].rows == count else MAX_PART_DISAGREEMENT
     if fit > limit or (fit > MAX_PART_DISAGREEMENT and upside_down < fit):
         name, first = "unknown", 0
     return Choice(name, first, fit, upside_down)
+
+
+def _doubt(name: str, fit: float, rows: int) -> float:
+    """Return a layout's disagreement, raised for rows that it leaves out and for short leads."""
+    arrangement = ARRANGEMENTS[name]
+    short = SHORT_LEADS if arrangement.columns > 2 else 0.0
+    return fit + EXTRA_ROW * (rows - arrangement.rows) + short
 
 
 def _fits(rows: NDArray[np.float64]) -> list[tuple[str, int, float]]:
@@ -176,20 +186,21 @@ def _fits(rows: NDArray[np.float64]) -> list[tuple[str, int, float]]:
 
 
 def _has_beats(rows: NDArray[np.float64], arrangement: Arrangement) -> bool:
-    """Tell whether a layout's rhythm strips move and go on as leads do.
+    """Tell whether a layout's rhythm strips, and rows of several leads, move and go on.
 
     A frame or a sheet's edge does not move, and a line of print has gaps.
     """
-    if arrangement.rhythm_rows == 0:
+    leads = len(arrangement.leads)
+    judged = 0 if arrangement.columns == 4 else leads  # a single lead may be flat, not four
+    if judged == len(rows):
         return True
     spreads, lengths = [], []
     for row in rows:
         known = row[np.isfinite(row)]
         spreads.append(quantile(known, 0.98) - quantile(known, 0.02) if known.size else 0.0)
         lengths.append(float(known.size))
-    leads = len(arrangement.leads)
-    moves = min(spreads[leads:]) >= IDLE * median(np.array(spreads[:leads]))
-    return moves and min(lengths[leads:]) >= BROKEN * median(np.array(lengths[:leads]))
+    moves = min(spreads[judged:]) >= IDLE * median(np.array(spreads[:leads]))
+    return moves and min(lengths[judged:]) >= BROKEN * median(np.array(lengths[:leads]))
 
 
 def disagreement(rows: NDArray[np.float64], arrangement: Arrangement) -> float:

@@ -182,6 +182,8 @@ def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Re
     long = long_strokes(strokes, guess)
     rows = refine_rows(strokes, long, levels, guess, captured=printed.captured)
     measured = _grid_scale(darkness, mask, rows)
+    if measured is not None and _pulses_deny(rows, measured[1]):
+        measured = None  # the pattern of something else, of a JPEG's blocks
     across, down = measured or (_assumed_scale(rows),) * 2
     px_per_mm = float(np.sqrt(across * down))
     if measured is not None:
@@ -329,11 +331,22 @@ def _timed(rows: Rows, mm: float) -> Rows:
 
 def _gain(rows: Rows, mm: float) -> float:
     """Return the gain (mm/mV) that the calibration pulses show; the standard one without them."""
-    for pulse in rows.pulses:
-        for gain in GAINS:
-            if abs(pulse.height / (gain * mm) - 1.0) < GAIN_SLACK:
-                return gain
-    return GAIN
+    gains = (_gain_of(pulse.height, mm) for pulse in rows.pulses)
+    return next((gain for gain in gains if gain is not None), GAIN)
+
+
+def _gain_of(height: float, mm: float) -> float | None:
+    """Return the gain (mm/mV) at which a pulse is this high (px); None where carts offer none."""
+    fitting = (gain for gain in GAINS if abs(height / (gain * mm) - 1.0) < GAIN_SLACK)
+    return next(fitting, None)
+
+
+def _pulses_deny(rows: Rows, mm: float) -> bool:
+    """Tell whether the calibration pulses are of no gain at this scale, and are at the assumed."""
+    heights = [pulse.height for pulse in rows.pulses]
+    assumed = _assumed_scale(rows)
+    denied = all(_gain_of(height, mm) is None for height in heights)
+    return bool(heights) and denied and any(_gain_of(h, assumed) is not None for h in heights)
 
 
 def _borders(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.layout import ARRANGEMENTS, LAYOUTS, choose_layout, disagreement
+from runtime.layout import ARRANGEMENTS, LAYOUTS, UPSIDE_DOWN, choose_layout, disagreement
 from runtime.page import page_from_image
 from runtime.panel import find_panel
 from train.draw import Heart, draw_page, synthesise
@@ -52,6 +52,38 @@ def test_a_row_that_is_no_trace_is_left_out() -> None:
     edge = np.linspace(0.0, 0.1, rows.shape[1])[None]
     choice = choose_layout(np.concatenate([edge, rows]))
     assert (choice.layout, choice.first) == ("3x4+1", 1)
+
+
+def test_a_frame_is_no_row_of_four_leads() -> None:
+    """Above I and II that hardly differ, a flat row passes for lead I and these for II and III."""
+    rows = rows_of("3x4")
+    quarter = rows.shape[1] // 4
+    rows[2, : 2 * quarter] *= 0.1
+    rows[1, :quarter] = rows[0, :quarter] + rows[2, :quarter]
+    rows[1, quarter : 2 * quarter] = -(rows[0] + rows[2])[quarter : 2 * quarter]
+    rows[:, : 2 * quarter] += np.random.default_rng(3).normal(0, 0.02, (3, 2 * quarter))
+    framed = np.concatenate([np.zeros((1, rows.shape[1])), rows])
+    assert disagreement(framed, ARRANGEMENTS["3x4+1"]) < 0.25
+    choice = choose_layout(framed)
+    assert (choice.layout, choice.first) == ("3x4", 1)
+
+
+@pytest.mark.parametrize(("noise", "certain"), [(0.01, True), (0.04, False)])
+def test_two_leads_a_row_are_not_taken_for_four_and_three_rhythm_strips(
+    noise: float, certain: bool
+) -> None:
+    """Where lead II is flat, I + II + III is nought, and passes for the sum of the aV leads."""
+    rows = rows_of("6x2")
+    half = rows.shape[1] // 2
+    one = rows[0, :half]
+    rows[:, :half] = np.stack([one, 0 * one, -one, -0.5 * one, one, -0.5 * one])
+    rng = np.random.default_rng(3)
+    rows[:, :half] += rng.normal(0.0, noise, (6, half))
+    fits = {name: disagreement(rows, ARRANGEMENTS[name]) for name in ("6x2", "3x4+3")}
+    assert fits["3x4+3"] < fits["6x2"] < 0.25
+    choice = choose_layout(rows)
+    assert choice.layout == "6x2"
+    assert (choice.upside_down == UPSIDE_DOWN) == certain
 
 
 def test_a_rhythm_strip_of_low_voltage_is_one() -> None:

@@ -17,7 +17,13 @@ from runtime.errors import BundleError
 from runtime.page import open_document, page_from_image
 from runtime.panel import find_panel
 from runtime.plausibility import measure_leads, sharpness
-from runtime.quality import QualityLimits, check_page, check_panel, out_of_distribution
+from runtime.quality import (
+    QualityLimits,
+    _check_leads,
+    check_page,
+    check_panel,
+    out_of_distribution,
+)
 from runtime.trace import LeadTrace
 
 LIMITS = QualityLimits()
@@ -116,6 +122,18 @@ class TestPanel:
         image, _ = draw_leads(mixed, RATE_HZ)
         (reason,) = judged(image)
         assert "do not fit together" in reason or "no 12-lead ECG" in reason
+
+    def test_limb_leads_in_the_places_of_chest_leads_are_refused(self):
+        found = measure_leads(traces(leads_mv()))
+        panel = find_panel(page_from_image(ecg_page()))._replace(layout="6x2")
+        for limb, chest, refused in (
+            (0.10, 0.12, True),
+            (0.02, 0.26, False),  # a heart whose chest leads come near the laws
+            (0.30, 0.40, False),
+        ):
+            read = found._replace(limb_residual=limb, chest_residual=chest)
+            assert bool(_check_leads(panel, read, LIMITS)) == refused
+            assert not _check_leads(panel._replace(layout="3x4"), read, LIMITS)
 
     def test_each_limit_can_refuse(self):
         page = page_from_image(ecg_page())

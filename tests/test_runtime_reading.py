@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from runtime import area, panel
+from runtime import area, panel, reading
 from runtime.ink import darkness_of
 from runtime.page import page_from_image
 from runtime.reading import Reading, read_upright
@@ -102,3 +102,24 @@ def test_a_limb_lead_that_is_hidden_is_told_on_crowded_or_doubtful_pages(
     if told:
         seen = slice(first + 1, first + 7)
         assert lead.centre[seen] == pytest.approx(true[seen], abs=0.1)
+
+
+def test_a_grid_that_the_calibration_pulses_deny_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of a JPEG repeat as a grid does; the pulses are 10 mm high at the assumed scale."""
+    page, truth = draw_page(
+        synthesise(Heart(), 5), "plain", 3, layout="6x2", speed_mm_s=25.0, gain_mm_mv=10.0
+    )
+    assert (truth.grid, truth.pulse) == ("none", True)
+    dark = darkness_of(page_from_image(page).grey)
+    honest = read_upright(dark, captured=False)
+    assert honest is not None
+    assert honest.scale_source == "assumed"
+    wrong = 1.23 * honest.px_per_mm
+    monkeypatch.setattr(reading, "_grid_scale", lambda *_: (wrong, wrong))
+    misled = read_upright(dark, captured=False)
+    assert misled is not None
+    assert misled.px_per_mm == honest.px_per_mm
+    monkeypatch.setattr(reading, "_grid_scale", lambda *_: (1.02 * honest.px_per_mm,) * 2)
+    close = read_upright(dark, captured=False)
+    assert close is not None
+    assert close.scale_source == "grid"

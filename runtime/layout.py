@@ -186,7 +186,7 @@ def _fits(rows: NDArray[np.float64]) -> list[tuple[str, int, float]]:
 
 
 def _has_beats(rows: NDArray[np.float64], arrangement: Arrangement) -> bool:
-    """Tell whether a layout's rhythm strips, and rows of several leads, move and go on.
+    """Tell whether a layout's rows move, and its rhythm strips go on, as leads do.
 
     A frame or a sheet's edge does not move, and a line of print has gaps.
     """
@@ -199,8 +199,10 @@ def _has_beats(rows: NDArray[np.float64], arrangement: Arrangement) -> bool:
         known = row[np.isfinite(row)]
         spreads.append(quantile(known, 0.98) - quantile(known, 0.02) if known.size else 0.0)
         lengths.append(float(known.size))
-    moves = min(spreads[judged:]) >= IDLE * median(np.array(spreads[:leads]))
-    return moves and min(lengths[judged:]) >= BROKEN * median(np.array(lengths[:leads]))
+    if min(spreads[judged:]) < IDLE * median(np.array(spreads[:leads])):
+        return False
+    shortest = min(lengths[leads:], default=np.inf)
+    return shortest >= BROKEN * median(np.array(lengths[:leads]))
 
 
 def disagreement(rows: NDArray[np.float64], arrangement: Arrangement) -> float:

@@ -71,7 +71,10 @@ class _Begun:
         self._document = document
         self._first: Page | Exception | None = None
         self._thread: threading.Thread | None = threading.Thread(target=self._begin, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread to be had: the page is decoded when it is asked for
+            self._thread = None
 
     def _begin(self) -> None:
         try:

@@ -13,7 +13,7 @@ from runtime.quantile import median
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Runs", "bare_paper", "darkness_of", "ink_of", "ink_threshold", "runs_of"]
+__all__ = ["Runs", "above_grid", "bare_paper", "darkness_of", "ink_of", "ink_threshold", "runs_of"]
 
 #: The paper estimate is made on a picture reduced by this factor (px).
 PAPER_REDUCTION = 16
@@ -38,6 +38,15 @@ LEAST_INK = 24
 #: Share of the trace's usual darkness from which a pixel is trace: between the bold lines of a dark
 #: grid (up to 0.3 of it) and the fainter stretches of a thin line (down to 0.45).
 INK_SHARE = 0.38
+#: Shades (grey levels) that are counted together where a grid of one shade is looked for; it is
+#: darker than this share of the trace in no case.
+SHADE = 8
+TRACE_SHARE = 0.8
+#: It has so many times the pixels of the rarest shade above it, and so many for each of the
+#: trace's own; it ends where a shade has up to so many times those of the rarest.
+CROWD = 6
+GRID_TO_TRACE = 0.1
+VALLEY = 1.5
 #: Paper lighter than this (grey levels) is white: what is printed beside the panel moves its
 #: estimate by a few levels, so its commonest level is taken instead.
 WHITE = 240
@@ -233,6 +242,36 @@ def ink_threshold(darkness: NDArray[np.uint8]) -> int:
     if darkest.size == 0:
         return LEAST_INK
     return max(LEAST_INK, round(INK_SHARE * median(darkest)))
+
+
+def above_grid(darkness: NDArray[np.uint8], threshold: int) -> int:
+    """Return a threshold above a grid that is dark enough to be ink; `threshold` where none is.
+
+    The bold lines of such a grid are one shade, so they stand out among the shades between paper
+    and trace, through which the trace's edges pass evenly.
+
+    Parameters
+    ----------
+    darkness : ndarray of uint8, shape (h, w)
+    threshold : int
+        As from :func:`ink_threshold`.
+    """
+    counts = np.bincount(darkness.ravel(), minlength=256)
+    counts[:threshold] = 0
+    shades = counts.reshape(-1, SHADE).sum(axis=1)
+    first = threshold // SHADE
+    last = round(TRACE_SHARE * threshold / INK_SHARE) // SHADE
+    between = shades[first:last]
+    if between.size < 3:
+        return threshold
+    crowd = int(np.argmax(between))
+    beyond = between[crowd + 1 :]
+    if beyond.size == 0 or between[crowd] < CROWD * beyond.min():
+        return threshold
+    if between[crowd] < GRID_TO_TRACE * shades[last:].sum():
+        return threshold
+    valley = crowd + 1 + int(np.argmax(beyond <= VALLEY * beyond.min()))
+    return (first + valley) * SHADE
 
 
 def ink_of(

@@ -9,7 +9,7 @@ import numpy as np
 from runtime.area import Area, panel_area
 from runtime.flanks import even_flanks
 from runtime.grid import grid_scale
-from runtime.ink import bare_paper, ink_of, ink_threshold
+from runtime.ink import above_grid, bare_paper, ink_of, ink_threshold
 from runtime.layout import ARRANGEMENTS, Choice, choose_layout
 from runtime.limbs import LIMB_LEADS, agreeing
 from runtime.pen import thin_line
@@ -119,6 +119,7 @@ class _Print(NamedTuple):
 
     darkness: NDArray[np.uint8]
     threshold: int
+    least: int
     mask: NDArray[np.bool_]
     runs: Runs
     strokes: Strokes
@@ -142,6 +143,20 @@ def read_upright(darkness: NDArray[np.uint8], *, captured: bool) -> Reading | No
         None where there is no row of trace.
     """
     threshold = ink_threshold(darkness)
+    reading = _read_ink(darkness, threshold, 0, captured)
+    if reading is not None and reading.fits:
+        return reading
+    raised = above_grid(darkness, threshold)
+    if raised == threshold:
+        return reading
+    again = _read_ink(darkness, raised, raised, captured)
+    return again if again is not None and again.fits else reading
+
+
+def _read_ink(
+    darkness: NDArray[np.uint8], threshold: int, least: int, captured: bool
+) -> Reading | None:
+    """Read what is darker than a threshold; within the panel it is set anew, at `least` there."""
     mask, everything = ink_of(darkness, threshold, captured=captured)
     unruled = without_rules(everything)
     strokes = strokes_of(unruled)
@@ -150,7 +165,7 @@ def read_upright(darkness: NDArray[np.uint8], *, captured: bool) -> Reading | No
     rows = find_rows(long, guess)
     if rows is None:
         return None
-    printed = _Print(darkness, threshold, mask, unruled, strokes, long, captured)
+    printed = _Print(darkness, threshold, least, mask, unruled, strokes, long, captured)
     reading, used = _read_rows(printed, rows)
     if len(used) == len(rows.levels):
         return reading
@@ -217,7 +232,7 @@ def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Re
 def _within(printed: _Print, area: Area) -> tuple[NDArray[np.bool_], Strokes]:
     """Return ink and strokes of the panel alone: print beside it cannot change what is read."""
     part = printed.darkness[area.pixels]
-    threshold = ink_threshold(part) if part.size else printed.threshold
+    threshold = max(ink_threshold(part), printed.least) if part.size else printed.threshold
     box = (area.left, area.top, area.right, area.bottom)
     if threshold == printed.threshold:
         return printed.mask, printed.strokes.within(*box)

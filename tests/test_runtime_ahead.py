@@ -58,6 +58,18 @@ def test_the_page_is_decoded_in_the_thread_and_once(monkeypatch: pytest.MonkeyPa
     assert np.array_equal(page.grey, again.grey)
 
 
+def test_without_a_thread_to_be_had_the_page_is_read_in_its_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    item = ReadAhead(Input("page.jpg", PAGE))
+    with item.open(item.read()) as document:
+        assert document.read(1).format == "JPEG"
+
+
 def test_every_page_of_a_document_comes_out(tmp_path: Path) -> None:
     pages = [ecg_page().convert("L").resize((600, 400 + 10 * k)) for k in range(3)]
     path = tmp_path / "three.tif"

@@ -1,11 +1,11 @@
-"""What is thicker than a pen's line is left out; a noisy trace of a large page is not."""
+"""What is thicker than a pen's line is left out, and a dark grid; a noisy trace is not."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from runtime.ink import bare_paper, ink_of
+from runtime.ink import above_grid, bare_paper, ink_of, ink_threshold
 
 
 def page(width: int) -> np.ndarray:
@@ -43,3 +43,28 @@ def test_bare_paper_is_the_darkness_without_ink() -> None:
     np.testing.assert_array_equal(bare_paper(darkness, mask), expected)
     columns = np.s_[:, 3:60:5]
     np.testing.assert_array_equal(bare_paper(darkness[columns], mask[columns]), expected[columns])
+
+
+def shaded(grid: int, trace: int = 224) -> np.ndarray:
+    """A grid of one shade, bold lines every 28 px, under a trace whose edges are of all shades."""
+    dark = np.zeros((400, 600), np.uint8)
+    dark[::28] = dark[:, ::28] = grid
+    for x in range(600):
+        y = 200 + round(60 * np.sin(x / 30))
+        dark[y - 1 : y + 2, x] = trace
+        dark[y + 2, x] = x * 7 % trace
+    return dark
+
+
+@pytest.mark.parametrize("grid", [92, 120, 150])
+def test_a_threshold_is_raised_above_a_grid_as_dark_as_ink(grid: int) -> None:
+    dark = shaded(grid)
+    threshold = ink_threshold(dark)
+    assert threshold <= grid
+    assert grid < above_grid(dark, threshold) < 200
+
+
+@pytest.mark.parametrize("grid", [0, 60, 84])
+def test_a_threshold_above_the_grid_stays(grid: int) -> None:
+    dark = shaded(grid)
+    assert above_grid(dark, ink_threshold(dark)) == ink_threshold(dark)

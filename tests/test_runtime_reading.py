@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from runtime import area, panel, reading
-from runtime.ink import darkness_of
+from runtime.ink import darkness_of, ink_threshold
 from runtime.page import page_from_image
-from runtime.reading import Reading, read_upright
+from runtime.reading import Reading, _read_ink, read_upright
 from train.draw import Heart, draw_page, synthesise
 
 
@@ -123,3 +123,16 @@ def test_a_grid_that_the_calibration_pulses_deny_is_none(monkeypatch: pytest.Mon
     close = read_upright(dark, captured=False)
     assert close is not None
     assert close.scale_source == "grid"
+
+
+def test_a_page_is_read_whose_grid_is_as_dark_as_ink() -> None:
+    page, truth = draw_page(synthesise(Heart(), 5), None, 700_032, layout="3x4+3")
+    dark = darkness_of(page_from_image(page).grey)
+    threshold = ink_threshold(dark)
+    misled = _read_ink(dark, threshold, 0, captured=False)
+    assert truth.style == "azure"
+    assert misled is None or misled.layout == "unknown"
+    found = read_upright(dark, captured=False)
+    assert found is not None
+    assert found.fits
+    assert (found.layout, found.fit < 0.05) == ("3x4+3", True)

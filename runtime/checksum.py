@@ -13,7 +13,7 @@ __all__ = ["sha256_hex"]
 
 #: Bytes that a process sums without OpenSSL. Loading it takes about 3 ms and 4 MB of memory; the
 #: interpreter's own sum takes about 4 ms more a megabyte. One page and the weights stay below.
-LEAN_BYTES: Final = 1_000_000
+LEAN_BYTES: Final = 1_500_000
 
 _summed = 0
 
@@ -31,7 +31,7 @@ def sha256_hex(data: bytes) -> str:
     if lean is None:
         from hashlib import sha256
 
-        return sha256(data, usedforsecurity=False).hexdigest()
+        return sha256(data).hexdigest()
     return lean(data)
 
 

@@ -146,3 +146,13 @@ def test_the_base_installation_counts_what_its_parts_need() -> None:
     sizes = base_install_mb()
     assert {"ai-edge-litert", "numpy", "pillow", "flatbuffers"} <= sizes.keys()
     assert sizes["total"] == pytest.approx(sum(v for k, v in sizes.items() if k != "total"), abs=1)
+
+
+def test_what_answers_by_default_stands_for_ours_beside_others() -> None:
+    from types import SimpleNamespace
+
+    from benchmarks.run import _lead
+
+    accurate, tiny = SimpleNamespace(name="ecg-accurate"), SimpleNamespace(name="ecg-tiny")
+    assert _lead([accurate, tiny]) is tiny
+    assert _lead([accurate]) is accurate

@@ -57,7 +57,7 @@ def _stage_breakdown(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
         left = [a + b for a, b in zip(left, widths, strict=True)]
     axes.invert_yaxis()
     axes.set(xlabel="milliseconds, median", title="Where the time of one answer goes")
-    axes.legend(ncols=len(STAGES), fontsize=8)
+    figure.legend(ncols=len(STAGES), fontsize=8, loc="outside lower center")
     figure.savefig(path, dpi=120)
     plt.close(figure)
     return path

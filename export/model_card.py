@@ -78,6 +78,7 @@ def model_card(
         *(_row([LABEL_NAMES[c], str(n)]) for c, n in zip(LABELS, counts, strict=True)),
         "",
         *_recordings(run.record.get("recordings")),
+        *_reduced(run.record.get("reduced")),
         "The pages are no part of this bundle; the golden pages beside this card are drawn by our "
         "own code from made-up signals.",
         "",
@@ -106,6 +107,18 @@ def _recordings(recordings: Mapping[str, Any] | None) -> list[str]:
         f"The networks also learnt from {recordings['n']} digital recordings of other hospitals "
         f"(half of the patients, at half weight; content hash `{recordings['sha256'][:16]}`); "
         "no figure of protocol P2 is measured on them.",
+        "",
+    ]
+
+
+def _reduced(reduced: Mapping[str, Any] | None) -> list[str]:
+    """Say at which other sizes the pages were seen; nothing where there were none."""
+    if not reduced:
+        return []
+    sizes = " and ".join(f"{100 * size:.0f}" for size in reduced["sizes"])
+    return [
+        f"The networks saw each page at {sizes} % of its size as well, so that an answer hangs "
+        f"less on the page's pixels (content hash `{reduced['sha256'][:16]}`).",
         "",
     ]
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from PIL import Image
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from runtime.page import Document, Page
 
 __all__ = ["ReadAhead", "first_ahead"]
+
+T = TypeVar("T")
 
 
 def first_ahead(inputs: Iterable[Input]) -> Iterator[Input | ReadAhead]:
@@ -41,27 +43,35 @@ class ReadAhead:
 
     def __init__(self, item: Input) -> None:
         self.source = item.source
-        self._data: bytes | Exception
+        self._data = data = _kept(item.read)
         self._document: Document | Exception
-        try:
-            self._data = item.read()
-            self._document = _Begun(item.open(self._data))
-        except Exception as fault:
-            self._document = fault
-            if not hasattr(self, "_data"):
-                self._data = fault
+        if isinstance(data, Exception):
+            self._document = data
+        else:
+            self._document = _kept(lambda: _Begun(item.open(data)))
 
     def read(self) -> bytes:
         """Return the input's bytes; as :meth:`runtime.inputs.Input.read`."""
-        if isinstance(self._data, Exception):
-            raise self._data
-        return self._data
+        return _told(self._data)
 
     def open(self, data: bytes) -> Document:
         """Return the document, whose first page is begun; as `runtime.page.open_document`."""
-        if isinstance(self._document, Exception):
-            raise self._document
-        return self._document
+        return _told(self._document)
+
+
+def _kept(step: Callable[[], T]) -> T | Exception:
+    """Return what a step gives, or its fault."""
+    try:
+        return step()
+    except Exception as fault:
+        return fault
+
+
+def _told(outcome: T | Exception) -> T:
+    """Return what a step gave, or raise its fault."""
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 class _Begun:
@@ -77,10 +87,7 @@ class _Begun:
             self._thread = None
 
     def _begin(self) -> None:
-        try:
-            self._first = self._document.read(1)
-        except Exception as fault:  # told where the page is asked for
-            self._first = fault
+        self._first = _kept(lambda: self._document.read(1))
 
     def _wait(self) -> None:
         if self._thread is not None:
@@ -100,9 +107,7 @@ class _Begun:
         if number != 1 or self._first is None:
             return self._document.read(number)
         first, self._first = self._first, None
-        if isinstance(first, Exception):
-            raise first
-        return first
+        return _told(first)
 
     def picture(self, number: int) -> Image.Image:
         self._wait()

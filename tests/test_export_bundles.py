@@ -425,3 +425,12 @@ def test_check_of_a_folder_without_labels_is_no_input(workshop, export, tmp_path
     bundle = str(export(workshop.network, "tflite-int8") / "ecg-fake")
     (tmp_path / "empty").mkdir()
     assert main(["check", bundle, str(tmp_path / "empty")]) == 3
+
+
+def test_a_card_says_at_which_other_sizes_pages_were_seen() -> None:
+    from export.model_card import _reduced
+
+    text = " ".join(_reduced({"sizes": [0.76, 0.58], "sha256": "ab" * 32}))
+    assert "76 and 58 % of its size" in text
+    assert "abababababababab" in text
+    assert _reduced(None) == []

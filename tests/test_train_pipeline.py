@@ -71,6 +71,10 @@ def test_run_folder_holds_all_that_export_reads(run: Path) -> None:
     with np.load(run / "tensors.npz", allow_pickle=False) as stored:
         assert stored["paths"].tolist() == paths
         assert stored["values"].shape == (len(paths), 192, 512)
+    with np.load(run / "reduced.npz", allow_pickle=False) as stored:
+        assert stored["signals"].shape[:2] == (2, len(paths))
+        facts = {"sizes": stored["sizes"].tolist(), "sha256": str(stored["key"])}
+        assert content["reduced"] == facts
     with (run / "calibration.csv").open() as stream:
         assert {row["path"] for row in csv.DictReader(stream)} <= set(paths)
 

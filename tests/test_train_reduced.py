@@ -43,7 +43,7 @@ def test_smaller_pages_give_nearly_the_same_signals(folder: Path, tmp_path: Path
             else:
                 apart = np.nanmean(np.abs(signals[size, i] - whole))
                 assert 0.0 < apart < 0.05
-    other = load_reduced(pages, np.array(["6x2"] * 3), preprocess, tmp_path / "other.npz")
+    other = load_reduced(pages, np.array(["6x2"] * 3), preprocess, tmp_path / "reduced.npz")
     assert np.isnan(other).all()
 
 

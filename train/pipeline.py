@@ -19,7 +19,7 @@ from train.dataset import Dataset, load
 from train.networks import NetworkResult, TrainingData, train_network
 from train.progress import bar, say
 from train.recordings import read_key, write_recordings
-from train.reduced import load_reduced
+from train.reduced import SIZES, load_reduced
 from train.run_folder import (
     SCHEMA,
     Predictions,
@@ -79,6 +79,8 @@ def train(data: Path, out: Path, config: TrainConfig) -> RunFolder:
     models, metrics = _all_models(training, dataset, folder, config)
     write_json(folder.metrics, {"schema": "ecg-edge/metrics/1", **metrics})
     run_json = _run_json(dataset, preprocess, config, models)
+    if folder.reduced.is_file():
+        run_json["reduced"] = {"sizes": list(SIZES), "sha256": read_key(folder.reduced)}
     if config.signals:
         run_json["recordings"] = {"n": count, "sha256": read_key(folder.recordings)}
     write_json(folder.run_json, run_json)

@@ -64,6 +64,6 @@ def write_recordings(folder: Path, preprocess: Preprocess, file: Path) -> int:
 
 
 def read_key(file: Path) -> str:
-    """Return the hash of what a recordings file holds."""
+    """Return the hash of what a file of signals holds: recordings.npz or reduced.npz."""
     with np.load(file, allow_pickle=False) as stored:
         return str(stored["key"])

@@ -56,7 +56,7 @@ def load_reduced(
     ndarray
         float32 [len(SIZES), n, 12, m], mV; NaN = nothing, all of a page that stays out.
     """
-    key = _key(dataset, preprocess)
+    key = _key(dataset, layouts, preprocess)
     if file.is_file():
         with np.load(file, allow_pickle=False) as stored:
             if str(stored["key"]) == key:
@@ -75,9 +75,10 @@ def load_reduced(
     return signals
 
 
-def _key(dataset: Dataset, preprocess: Preprocess) -> str:
-    """Return the hash that names these signals: data, preprocessing and sizes."""
-    settings = json.dumps([preprocess.to_manifest(), SIZES, JPEG_QUALITY], sort_keys=True)
+def _key(dataset: Dataset, layouts: np.ndarray, preprocess: Preprocess) -> str:
+    """Return the hash that names these signals: data, layouts, preprocessing and sizes."""
+    parts = [preprocess.to_manifest(), layouts.tolist(), SIZES, JPEG_QUALITY]
+    settings = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(f"{settings}\n{dataset.sha256}".encode()).hexdigest()
 
 

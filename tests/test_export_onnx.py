@@ -25,6 +25,9 @@ x = (tensors[:16].astype(np.float32) / 255)[..., None]
 """
 
 EXPORTERS = """
+# tf2onnx, which Keras' export calls too, folds views in no fixed order: about one conversion in
+# fifty has a Reshape or a Squeeze fewer or more. They move no number, so they are not compared.
+VIEWS = {"Identity", "Reshape", "Squeeze", "Unsqueeze"}
 import onnx, onnxruntime, tf2onnx
 from pathlib import Path
 model = fake_run.network(0, 1.5)
@@ -46,7 +49,8 @@ for path in sorted(folder.glob("*.onnx")):
         for i, name in enumerate(names)
     )
     found[path.stem] = {"names": sorted(names), "opset": file.opset_import[0].version,
-                        "drift": drift, "nodes": sorted(n.op_type for n in file.graph.node)}
+                        "drift": drift, "nodes": sorted(n.op_type for n in file.graph.node
+                                        if n.op_type not in VIEWS)}
 print(json.dumps(found))
 """
 
@@ -87,7 +91,7 @@ def _workshop(code: str, *words: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_keras_own_export_and_tf2onnx_give_the_same_graph(tmp_path: Path) -> None:
+def test_keras_own_export_and_tf2onnx_compute_the_same(tmp_path: Path) -> None:
     """The evidence for docs/export.md: nothing tells them apart, so the shorter way is taken."""
     found = _workshop(EXPORTERS, str(tmp_path))
     own, other = found["keras"], found["tf2onnx"]
@@ -95,6 +99,7 @@ def test_keras_own_export_and_tf2onnx_give_the_same_graph(tmp_path: Path) -> Non
         assert exporter["names"] == ["evidence", "features", "probabilities"]
         assert exporter["opset"] == 17
         assert exporter["drift"] < 1e-6
+    assert "Conv" in own["nodes"]
     assert own["nodes"] == other["nodes"]
 
 

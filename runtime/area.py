@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from runtime.frame import frame_around
 from runtime.grid import grid_scale
 from runtime.ink import bare_paper
 from runtime.quantile import quantile
+from runtime.record import Record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +59,7 @@ BEHIND_MM = 10.0
 FINE_GAP_MM = 1.2
 
 
-class Area(NamedTuple):
+class Area(Record):
     """An upright rectangle, px.
 
     Attributes

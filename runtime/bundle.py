@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from runtime.checksum import sha256_hex
 from runtime.errors import BundleError
+from runtime.record import Record
 
 __all__ = [
     "DEFAULT_BUNDLE",
@@ -35,7 +36,7 @@ _MANIFEST: Final = "manifest.json"
 _PACKAGE: Final = os.path.dirname(os.path.realpath(__file__))
 
 
-class ModelFile(NamedTuple):
+class ModelFile(Record):
     """The weights file and how to feed it."""
 
     path: str
@@ -51,7 +52,7 @@ class ModelFile(NamedTuple):
     """Meaning of each of the file's outputs in the file's own order; None = not used."""
 
 
-class Label(NamedTuple):
+class Label(Record):
     """One class of the model."""
 
     id: str
@@ -59,7 +60,7 @@ class Label(NamedTuple):
     critical: bool
 
 
-class GoldenPage(NamedTuple):
+class GoldenPage(Record):
     """A page whose probabilities are known, to check an installation with."""
 
     path: str
@@ -68,7 +69,7 @@ class GoldenPage(NamedTuple):
     atol: float
 
 
-class Bundle(NamedTuple):
+class Bundle(Record):
     """A bundle whose manifest was read and whose weights match their checksum."""
 
     directory: str

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from runtime.errors import BundleError
+from runtime.record import Record
 
 __all__ = ["Decision", "Verdict"]
 
 
-class Verdict(NamedTuple):
+class Verdict(Record):
     """What a probability vector means under a bundle's `Decision`."""
 
     label: str
@@ -21,7 +22,7 @@ class Verdict(NamedTuple):
     sets: dict[str, tuple[str, ...]] | None
 
 
-class Decision(NamedTuple):
+class Decision(Record):
     """The thresholds of a bundle, fixed on out-of-fold predictions.
 
     Attributes

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
 from runtime.errors import BundleError, MissingExtraError, UsageError
+from runtime.record import Record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +52,7 @@ class Engine(Protocol):
         ...
 
 
-class Quantisation(NamedTuple):
+class Quantisation(Record):
     """Affine map between real numbers and integers: real = scale * (integer - zero_point)."""
 
     scale: float

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from runtime.arrays import stretches, true_places
 from runtime.quantile import median
+from runtime.record import Record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,7 +67,7 @@ DARK_GROUND = 90
 LIGHT_PAPER = 120
 
 
-class Runs(NamedTuple):
+class Runs(Record):
     """Vertical runs of ink, sorted by column, then from the top down.
 
     Attributes

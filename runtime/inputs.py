@@ -6,9 +6,10 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from runtime.errors import NoInputError, PageError
+from runtime.record import Record
 
 if TYPE_CHECKING:
     from runtime.page import Document
@@ -34,7 +35,7 @@ MAX_FILE_BYTES: Final = 128 * 1024 * 1024
 """Larger files are refused unread: an uncompressed A4 colour scan at 600 dpi has 104 MB."""
 
 
-class Input(NamedTuple):
+class Input(Record):
     """One thing to answer: a path, or bytes that are already here."""
 
     source: str

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from runtime.quantile import median, medians, quantile
+from runtime.record import Record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +56,7 @@ COLUMNS = 300
 MARGIN = 0.03
 
 
-class Arrangement(NamedTuple):
+class Arrangement(Record):
     """What stands where in a layout.
 
     Attributes
@@ -98,7 +99,7 @@ _LAWS = (
 )
 
 
-class Choice(NamedTuple):
+class Choice(Record):
     """The layout of some rows of trace.
 
     Attributes

@@ -6,12 +6,13 @@ What a file is, is read from its first bytes, never from its name. Each kind has
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from PIL import Image
 
 from runtime.errors import PageError
+from runtime.record import Record
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,7 +37,7 @@ MAX_FILE_BYTES = 128 * 1024 * 1024
 PLAUSIBLE_DPI = (20.0, 2400.0)
 
 
-class Page(NamedTuple):
+class Page(Record):
     """One page of an input as a grey working picture.
 
     Attributes

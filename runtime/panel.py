@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -11,6 +11,7 @@ from PIL import Image
 from runtime.ink import darkness_of
 from runtime.layout import ARRANGEMENTS, LAYOUTS
 from runtime.reading import CONVINCING_COVERAGE, Reading, read_upright
+from runtime.record import Record
 from runtime.trace import LeadTrace
 from runtime.upright import level_lines, map_points, straightening, warp
 
@@ -31,7 +32,7 @@ STRAIGHT_SLOPE = 0.005
 SMALLEST_SIDE = 32
 
 
-class Panel(NamedTuple):
+class Panel(Record):
     """The ECG panel of a page.
 
     Attributes

@@ -12,13 +12,14 @@ import struct
 import warnings
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from runtime.errors import PageError
 from runtime.grey import orient, reduce_image, upright_size
 from runtime.page import Page, finish_page, plausible_dpi, working_factor
+from runtime.record import Record
 from runtime.tiff_directory import count_pages
 from runtime.tiff_errors import heed_libtiff
 
@@ -59,7 +60,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 logging.getLogger("PIL").propagate = False
 
 
-class _Format(NamedTuple):
+class _Format(Record):
     name: str
     opener: Callable[[io.BytesIO], ImageFile]
     copies: int  # raster-sized buffers that the decoder holds at its peak, the result included

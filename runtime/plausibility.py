@@ -7,11 +7,12 @@ that is steep for a small part of the time only. Text, charts and photographs do
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from runtime.quantile import grey_quantile, median, medians, quantile
+from runtime.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ _LIMB_LAWS = ((("I", 1), ("III", 1), ("II", -1)), (("aVR", 1), ("aVL", 1), ("aVF
 _CHEST_LAWS = ((("V1", 1), ("V3", 1), ("V2", -1)), (("V4", 1), ("V5", 1), ("V6", 1)))
 
 
-class Plausibility(NamedTuple):
+class Plausibility(Record):
     """What was measured on the leads of a page.
 
     Attributes

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
+
+from runtime.record import Record
 
 __all__ = ["SCHEMA", "Evidence", "ModelIdentity", "PictureFacts", "Prediction", "Status"]
 
@@ -12,7 +14,7 @@ SCHEMA: Final = "ecg-edge/result/1"
 Status = Literal["ok", "uncertain", "rejected", "error"]
 
 
-class ModelIdentity(NamedTuple):
+class ModelIdentity(Record):
     """Which weights answered, and on what."""
 
     name: str
@@ -35,7 +37,7 @@ class ModelIdentity(NamedTuple):
         }
 
 
-class Evidence(NamedTuple):
+class Evidence(Record):
     """What `--explain` needs, kept in memory only and never written into a record.
 
     Attributes
@@ -61,7 +63,7 @@ class Evidence(NamedTuple):
     method: str = "model"
 
 
-class PictureFacts(NamedTuple):
+class PictureFacts(Record):
     """How good a picture a page is; the archive keeps it to see it drift."""
 
     format: str
@@ -72,7 +74,7 @@ class PictureFacts(NamedTuple):
     """Original px per mm of paper; None where it could not be told."""
 
 
-class Prediction(NamedTuple):
+class Prediction(Record):
     """The answer for one page.
 
     `label`, `confidence` and `probabilities` are None for ``rejected`` and ``error``.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from runtime.errors import BundleError
+from runtime.record import Record
 from runtime.trace import BOX_MV
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ EDGE_S = 0.02
 MAX_GAP_S = 0.3
 
 
-class Preprocess(NamedTuple):
+class Preprocess(Record):
     """How a panel becomes a tensor; belongs to the model and travels in the bundle's manifest.
 
     Attributes

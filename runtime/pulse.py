@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from runtime.arrays import stretches
 from runtime.quantile import median, quantile
+from runtime.record import Record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +33,7 @@ STROKE_REACH_MM = 1.2
 EMPTY_MM = 1.8
 
 
-class Pulse(NamedTuple):
+class Pulse(Record):
     """A column of calibration pulses, one a row.
 
     Attributes

@@ -6,7 +6,7 @@ leads complete, leads that fit together as the leads of one heart do), and at th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from runtime.errors import BundleError
 from runtime.labels import LEADS
 from runtime.plausibility import Plausibility, margin_mm, measure_leads, sharpness
 from runtime.quantile import grey_quantile
+from runtime.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,7 @@ CHEST_TO_LIMB = 3.0
 _NO_ECG = "no 12-lead ECG was found on this page"
 
 
-class QualityLimits(NamedTuple):
+class QualityLimits(Record):
     """Limits beyond which a page is rejected.
 
     The defaults were set on ecg5, on drawn pages and on the part ``limits`` of

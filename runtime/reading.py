@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from runtime.layout import ARRANGEMENTS, Choice, choose_layout
 from runtime.limbs import LIMB_LEADS, agreeing
 from runtime.pen import thin_line
 from runtime.quantile import median, medians
+from runtime.record import Record
 from runtime.rows import find_rows, long_strokes, refine_rows, without_rules
 from runtime.strokes import Strokes, strokes_of
 from runtime.trace import (
@@ -61,7 +62,7 @@ SLACK_MM = 8.0
 COLUMNS = (2, 4)
 
 
-class Reading(NamedTuple):
+class Reading(Record):
     """What was read from an upright picture, in its px.
 
     Attributes
@@ -114,7 +115,7 @@ class Reading(NamedTuple):
         return sum(shares) / max(len(shares), 1)
 
 
-class _Print(NamedTuple):
+class _Print(Record):
     """What is printed on an upright picture: darkness, ink and its strokes."""
 
     darkness: NDArray[np.uint8]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from runtime.arrays import stretches, sums_of_parts
 from runtime.ink import Runs
 from runtime.pulse import Pulse, find_pulses
 from runtime.quantile import median
+from runtime.record import Record
 from runtime.strokes import Strokes
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ RULE_LEAVES = 0.06
 CLEAR_MM = 3.0
 
 
-class Rows(NamedTuple):
+class Rows(Record):
     """Rows of trace in working px.
 
     Attributes

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from runtime.record import Record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Strokes", "neighbours", "stroke_labels", "strokes_of"]
 
 
-class Strokes(NamedTuple):
+class Strokes(Record):
     """Runs of ink with what touches what, so that parts of them need not be joined again.
 
     Attributes

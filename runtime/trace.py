@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from runtime.quantile import median, quantile
+from runtime.record import Record
 from runtime.strokes import neighbours, stroke_labels
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ LOOK_MM = 1.2
 MAX_STEPS = 200
 
 
-class LeadTrace(NamedTuple):
+class LeadTrace(Record):
     """One lead as read from the page.
 
     Attributes
@@ -69,7 +70,7 @@ class LeadTrace(NamedTuple):
     seconds: float
 
 
-class RowTraces(NamedTuple):
+class RowTraces(Record):
     """The lines of the rows of leads in working px.
 
     Attributes

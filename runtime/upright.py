@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from runtime.arrays import running_mean
+from runtime.record import Record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +29,7 @@ CAP = 70
 HIGH_PASS = 25
 
 
-class Pencil(NamedTuple):
+class Pencil(Record):
     """Nearly level lines that meet in one far point.
 
     A line through (middle column, y) has the slope ``slope + fan * (y - middle row)``, px/px.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -25,6 +26,10 @@ COMMANDS: Final = {
     "archive": "score a hospital's archive on many cores or a cluster",
 }
 """Command -> one line of help; each lives in ``runtime/commands/<command>.py``."""
+
+#: Objects made between two searches for cycles, Python's own default being 700: the modules of a
+#: first answer are some 40,000 objects, none of them garbage, and would be searched 56 times.
+SEARCH_EVERY: Final = 50_000
 
 INTENDED_USE: Final = (
     "Research and decision support; not a diagnosis. A person trained in reading ECGs decides."
@@ -125,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # NumPy's linear algebra starts a thread a core, which spin for 0.1 s, and nothing here asks
     # for more than one: on a small board they would take the cores from what is read meanwhile.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.set_threshold(SEARCH_EVERY)
     words = list(sys.argv[1:] if arguments is None else arguments)
     chosen = words[0] if words and words[0] in COMMANDS else None
     args = build_parser(chosen).parse_args(words)

@@ -24,11 +24,14 @@ LIMIT_MB = 200
 """Issue 2: the base environment is under 200 MB (MB = 10^6 bytes)."""
 
 CLASSIFY = f"""
-import sys
+import gc, sys
 from runtime.cli import main
+before = [made["collections"] for made in gc.get_stats()]
 code = main(["classify", sys.argv[1], "--format", "jsonl"])
 found = [name for name in {TOO_HEAVY!r} if name in sys.modules]
 assert not found, found
+searches = [made["collections"] - b for made, b in zip(gc.get_stats(), before)]
+assert sum(searches) <= 1, searches  # 56 searches for garbage took 4 % of a first answer
 sys.exit(code)
 """
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from runtime.arrays import stretches, true_places
-from runtime.quantile import median
+from runtime.quantile import grey_counts, median
 from runtime.record import Record
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def above_grid(darkness: NDArray[np.uint8], threshold: int) -> int:
     threshold : int
         As from :func:`ink_threshold`.
     """
-    counts = np.bincount(darkness.ravel(), minlength=256)
+    counts = np.array(grey_counts(darkness))
     counts[:threshold] = 0
     shades = counts.reshape(-1, SHADE).sum(axis=1)
     first = threshold // SHADE

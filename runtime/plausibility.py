@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.quantile import grey_quantile, median, medians, quantile
+from runtime.lines import Lines
+from runtime.quantile import grey_counts, grey_quantile, median, medians, row_quantiles
 from runtime.record import Record
 
 if TYPE_CHECKING:
@@ -83,38 +84,57 @@ def measure_leads(leads: Sequence[LeadTrace]) -> Plausibility:
     -------
     Plausibility
     """
-    seen = {lead.name: float(np.isfinite(lead.top).mean()) for lead in leads}
-    inner = slice(BORDER, COLUMNS - BORDER)
-    curves = {lead.name: tuple(c[inner] for c in _resampled(lead)) for lead in leads}
-    centre = np.stack([curve[0] for curve in curves.values()])
-    height = np.stack([curve[1] for curve in curves.values()])
+    centre, height, seen = _resampled(leads)
     change = np.abs(np.diff(centre, axis=1, prepend=centre[:, :1]))
     activity = np.maximum(height, change)
-    amplitude = np.maximum([quantile(row, 0.99) - quantile(row, 0.01) for row in centre], 0.02)
+    low, high = row_quantiles(centre, 0.01, 0.99)
+    amplitude = np.maximum(high - low, 0.02)
+    curves = {lead.name: curve for lead, curve in zip(leads, centre, strict=True)}
     return Plausibility(
-        coverage=float(np.mean(list(seen.values()))),
-        weakest_coverage=sorted(seen.values())[2] if len(seen) > 2 else 0.0,
+        coverage=float(seen.mean()),
+        weakest_coverage=float(np.sort(seen)[2]) if len(seen) > 2 else 0.0,
         amplitude_mv=median(amplitude),
         steep=float((activity > STEEP_MV).mean()),
         roughness=median(medians(change)[:, 0] / amplitude),
-        limb_residual=_residual({name: curve[0] for name, curve in curves.items()}, _LIMB_LAWS),
-        chest_residual=_residual({name: curve[0] for name, curve in curves.items()}, _CHEST_LAWS),
+        limb_residual=_residual(curves, _LIMB_LAWS),
+        chest_residual=_residual(curves, _CHEST_LAWS),
         synchrony=_synchrony(leads, activity),
     )
 
 
-def _resampled(lead: LeadTrace) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Bring centre and height of a lead to `COLUMNS` columns, gaps bridged, median at zero."""
-    good = np.flatnonzero(np.isfinite(lead.centre))
-    if good.size < 2:
-        return np.zeros(COLUMNS, np.float32), np.zeros(COLUMNS, np.float32)
-    at = np.linspace(0, lead.centre.size - 1, COLUMNS)
+def _resampled(
+    leads: Sequence[LeadTrace],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+    """Bring all leads to `COLUMNS` columns, gaps bridged, and leave out `BORDER` at either end.
+
+    Returns
+    -------
+    centre, height : ndarray of float32, shape (leads, COLUMNS - 2 * BORDER)
+        mV; the median of a lead's centre is zero. Zero where a lead has no trace.
+    seen : ndarray of float64, shape (leads,)
+        Share of a lead's columns in which there is a trace.
+    """
+    empty = np.zeros((len(leads), COLUMNS - 2 * BORDER), dtype=np.float32)
+    seen = np.array([np.isfinite(lead.top).mean() for lead in leads])
+    lines = Lines([lead.centre for lead in leads])
+    if not lines.counts.any():
+        return empty, empty, seen
+    top = np.concatenate([lead.top for lead in leads])[lines.places]
+    bottom = np.concatenate([lead.bottom for lead in leads])[lines.places]
+    inked = np.isfinite(top)
     # The middle of top and bottom follows a steep line better than its thinned centre.
-    inked = np.isfinite(lead.top[good])
-    middle = np.where(inked, ((lead.top + lead.bottom) / 2)[good], lead.centre[good])
-    centre = np.interp(at, good, middle)
-    height = np.interp(at, good, np.where(inked, (lead.top - lead.bottom)[good], 0))
-    return (centre - median(centre)).astype(np.float32), height.astype(np.float32)
+    middle = np.where(inked, (top + bottom) / 2, lines.values)
+    where = (lines.sizes - 1)[:, None] * np.linspace(0, 1, COLUMNS)
+    centre = lines.at(where, middle)
+    height = lines.at(where, np.where(inked, top - bottom, 0))
+    traced = lines.counts[:, None] >= 2
+    centre = np.where(traced, centre - medians(centre), 0)
+    inner = np.s_[:, BORDER : COLUMNS - BORDER]
+    return (
+        centre[inner].astype(np.float32),
+        np.where(traced, height, 0)[inner].astype(np.float32),
+        seen,
+    )
 
 
 def _residual(
@@ -123,22 +143,27 @@ def _residual(
     left_over = within = 0.0
     for law in laws:
         if all(name in curves for name, _ in law):
-            total = np.sum([sign * curves[name] for name, sign in law], axis=0)
+            terms = np.stack([sign * curves[name] for name, sign in law])
+            total = terms.sum(axis=0)
             total -= median(total)
-            left_over += float(np.mean(np.square(total)))
-            within += sum(float(np.mean(np.square(curves[name]))) for name, _ in law)
+            left_over += float(np.square(total).mean())
+            within += len(law) * float(np.square(terms).mean())
     return float(np.sqrt(left_over / within)) if within > 0 else 1.0
 
 
 def _synchrony(leads: Sequence[LeadTrace], activity: NDArray[np.float32]) -> float:
-    starts = np.array([lead.start_s for lead in leads])
+    """Return the mean correlation of the rows of leads that begin at the same time."""
+    change = activity - activity.mean(axis=1, keepdims=True)
+    size = np.sqrt(np.square(change).sum(axis=1))
+    moving = np.flatnonzero(size > 1e-6 * np.sqrt(activity.shape[1]))
+    unit = change[moving] / size[moving, None]
+    starts = np.array([leads[row].start_s for row in moving.tolist()])
     values = []
     for start in sorted(set(starts.tolist())):  # np.unique would load numpy.ma, 6 ms at first
-        rows = activity[starts == start]
-        rows = rows[rows.std(axis=1) > 1e-6]
+        rows = unit[starts == start]
         if len(rows) > 1:
-            table = np.corrcoef(rows)
-            values.append((table.sum() - len(rows)) / (len(rows) * (len(rows) - 1)))
+            total = rows.sum(axis=0)  # its square is the sum of all correlations, own ones too
+            values.append((float(total @ total) - len(rows)) / (len(rows) * (len(rows) - 1)))
     return float(np.mean(values)) if values else 0.0
 
 
@@ -181,8 +206,7 @@ def sharpness(page: Page, panel: Panel) -> float:
     lower = grey[1::6]
     upper = grey[: -1 if len(grey) > 1 else 0 : 6][: len(lower)]
     edges = np.maximum(upper, lower) - np.minimum(upper, lower)
-    counts = np.bincount(edges.ravel(), minlength=256)
-    steepest = float(np.searchsorted(np.cumsum(counts), 0.997 * edges.size))
+    steepest = float(np.searchsorted(np.cumsum(grey_counts(edges)), 0.997 * edges.size))
     dark, bright = grey_quantile(grey[::8, ::4], 0.005, 0.9)
     px_per_mm = (panel.px_per_mm or 0.0) * page.scale
     return steepest * px_per_mm / max(float(bright - dark), 1.0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runtime.errors import BundleError
+from runtime.lines import Lines
 from runtime.record import Record
 from runtime.trace import BOX_MV
 
@@ -31,6 +32,7 @@ VERSION = 6
 SUBSAMPLES = 2
 #: Beyond its first and last column a trace is drawn on over this time, s.
 EDGE_S = 0.02
+_NO_TRACE = np.empty(0, dtype=np.float32)
 #: Longest gap in a trace that is drawn across, s; longer ones stay empty.
 MAX_GAP_S = 0.3
 
@@ -164,47 +166,39 @@ class Preprocess(Record):
         ndarray of float32, shape (12, samples)
             mV, low-passed; NaN where there is no trace.
         """
-        by_name = {lead.name: lead for lead in leads}
-        sampled = [
-            self._sampled(by_name.get(name), column * self.column_seconds)
-            for names in CANONICAL
-            for column, name in enumerate(names)
-        ]
-        values = np.stack([place for place, _ in sampled])
-        missing = np.stack([nothing for _, nothing in sampled])
+        values, missing = self._sampled({lead.name: lead for lead in leads})
         # One lead behind the other, so that a single call filters all of them.
         taps = self.taps
         smooth = np.convolve(values.ravel(), taps)[len(taps) - 1 :].reshape(values.shape)
         return np.where(missing, np.nan, smooth[:, : self.samples]).astype(np.float32)
 
     def _sampled(
-        self, lead: LeadTrace | None, begin_s: float
+        self, leads: Mapping[str, LeadTrace]
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Sample a lead from `begin_s` seconds on.
+        """Sample the leads, each from the time on that its column of `CANONICAL` stands for.
 
         Returns
         -------
-        values : ndarray of float64, shape (samples + taps - 1,)
+        values : ndarray of float64, shape (12, samples + taps - 1)
             mV, from half the filter's length before to half its length after.
-        missing : ndarray of bool, shape (samples,)
+        missing : ndarray of bool, shape (12, samples)
             Where there is no trace.
         """
-        count, margin = self.samples, len(self.taps) // 2
-        columns = np.empty(0) if lead is None else np.flatnonzero(np.isfinite(lead.centre))
-        if lead is None or columns.size < 2:
-            return np.zeros(count + 2 * margin), np.ones(count, dtype=bool)
-        latest = lead.start_s + lead.seconds - self.cell_seconds
-        begin_s = max(lead.start_s, min(begin_s, latest))
-        times = begin_s - lead.start_s + self.sample_seconds * np.arange(-margin, count + margin)
-        place = times / lead.seconds * len(lead.centre) - 0.5
-        values = np.interp(place, columns, lead.centre[columns])
-        place = place[margin : margin + count]
-        after = np.searchsorted(columns, place)
-        after = np.minimum(np.maximum(after, 1), columns.size - 1)
-        gap = (columns[after] - columns[after - 1]) * (lead.seconds / len(lead.centre))
-        edge = EDGE_S / lead.seconds * len(lead.centre)
-        missing = (place < columns[0] - edge) | (place > columns[-1] + edge) | (gap > MAX_GAP_S)
-        return values, missing
+        margin = len(self.taps) // 2
+        order = [leads.get(name) for names in CANONICAL for name in names]
+        lines = Lines([_NO_TRACE if lead is None else lead.centre for lead in order])
+        spans = [(0.0, 1.0) if lead is None else (lead.start_s, lead.seconds) for lead in order]
+        start, seconds = np.array(spans).T[:, :, None]
+        begin = np.tile(np.arange(len(CANONICAL[0])) * self.column_seconds, len(CANONICAL))[:, None]
+        begin = np.maximum(start, np.minimum(begin, start + seconds - self.cell_seconds))
+        times = begin - start + self.sample_seconds * np.arange(-margin, self.samples + margin)
+        per_second = lines.sizes[:, None] / seconds
+        places = times * per_second - 0.5
+        traced = lines.counts[:, None] >= 2
+        values = np.where(traced, lines.at(places), 0.0)
+        inner = places[:, margin : margin + self.samples]
+        beyond = lines.beyond(inner) > EDGE_S * per_second
+        return values, ~traced | beyond | (lines.gaps(inner) > MAX_GAP_S * per_second)
 
     def draw(self, signals: NDArray[np.float32]) -> NDArray[np.float32]:
         """Draw signals with one pen, shape (n, cell_height, cell_width), 0 to 1.

@@ -35,15 +35,16 @@ else:
 
         def __new__(cls, *values, **named):
             """Take a value for each field, in order or by name."""
-            if named or len(values) < len(cls._fields):
-                rest = cls._fields[len(values) :]
-                usual = cls._field_defaults
-                lacking = [n for n in rest if n not in named and n not in usual]
+            names = cls._fields
+            if named or len(values) != len(names):
+                rest = names[len(values) :]
+                given = {**cls._field_defaults, **named}
+                lacking = [n for n in rest if n not in given]
                 if lacking:
                     raise TypeError(f"{cls.__name__} lacks {', '.join(lacking)}")
-                values += tuple(named.pop(n) if n in named else usual[n] for n in rest)
-            if named or len(values) > len(cls._fields):
-                raise TypeError(f"{cls.__name__} takes {', '.join(cls._fields)}, each once")
+                if len(values) > len(names) or not named.keys() <= set(rest):
+                    raise TypeError(f"{cls.__name__} takes {', '.join(names)}, each once")
+                values = (*values, *[given[n] for n in rest])
             return tuple.__new__(cls, values)
 
         def __getnewargs__(self):

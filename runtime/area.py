@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -233,16 +233,28 @@ def _trace_area(runs: Runs, long: Runs, rows: Rows, mm: float) -> Area:
     return Area(float(first), top, float(last), min(bottom, float(runs.size[1])), "traces")
 
 
-def _common(light: NDArray[np.uint8], paper: NDArray[np.bool_], axis: int) -> NDArray[np.float64]:
-    """Return the mean darkness of bare paper that most parts of each line of pixels have in common.
+def _part_sums(
+    light: NDArray[np.uint8], paper: NDArray[np.bool_], axis: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Add up darkness and pixels of bare paper over `PARTS` parts of each line of pixels.
 
-    A line of the grid goes all the way; print that stands beside it covers only some parts.
+    Returns
+    -------
+    dark, bare : ndarray of unsigned integers, shape (lines, PARTS) or (PARTS, lines)
     """
     edges = np.arange(PARTS) * light.shape[axis] // PARTS
     # The sums of parts of fewer than 256 pixels fit into 16 bits, their number into 8.
     short = light.shape[axis] < 255 * PARTS
     dark = sums_of_parts(light, edges, axis, np.uint16 if short else np.uint32)
     bare = sums_of_parts(paper.view(np.uint8), edges, axis, np.uint8 if short else np.uint32)
+    return dark, bare
+
+
+def _common(dark: NDArray[Any], bare: NDArray[Any], axis: int) -> NDArray[np.float64]:
+    """Return the mean darkness of bare paper that most parts of each line of pixels have in common.
+
+    A line of the grid goes all the way; print that stands beside it covers only some parts.
+    """
     # Sorted line by line where a line's parts lie together: several times faster than across.
     means = np.ascontiguousarray(np.moveaxis(dark / np.maximum(bare, 1), axis, -1))
     means.sort(axis=-1)
@@ -260,12 +272,12 @@ def _reach(
     else:
         part = (slice(max(0, int(area.top)), int(area.bottom), 4), slice(None))
         start, stop, length = int(area.left), int(area.right), width
-    paper = ~mask[part]
-    light = bare_paper(darkness[part], mask[part])
-    sums = _common(light, paper, axis)
+    ink = np.ascontiguousarray(mask[part])
+    dark, bare = _part_sums(bare_paper(darkness[part], ink), ~ink, axis)
+    sums = _common(dark, bare, axis)
     start, stop = max(0, min(start, length - 1)), max(1, min(stop, length))
     core = np.s_[start:stop] if axis == 1 else np.s_[:, start:stop]
-    usual = float(light[core].sum()) / max(int(np.count_nonzero(paper[core])), 1)
+    usual = float(dark[core].sum()) / max(int(bare[core].sum()), 1)
     if usual < MIN_GRID:
         return None
     bottom = quantile(sums, 0.1)  # of a noisy photo; next to nothing on a clean page

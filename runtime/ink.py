@@ -156,7 +156,7 @@ def _is_white(grey: NDArray[np.uint8]) -> bool:
 
 def _usual_level(values: NDArray[np.uint8]) -> int:
     """Return the commonest of the light grey levels: that of bare paper, whatever is printed."""
-    counts = np.bincount(values.ravel()[::USUAL_STEP], minlength=256)
+    counts = grey_counts(values.ravel()[None, ::USUAL_STEP])
     return MIN_WHITE + int(np.argmax(counts[MIN_WHITE:]))
 
 

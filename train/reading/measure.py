@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from runtime.errors import UsageError
+from runtime.errors import NoInputError, UsageError
 from runtime.labels import LABELS
 from train.draw import STYLES, Recording, RecordingFolder, draw_page, heart_of_class, synthesise
 from train.reading.drawn import MIN_IOU, Outcome, measure_drawn, rates_of_drawn
@@ -170,9 +170,19 @@ class Study:
         changed = [r.path for r in results if r.text_change > ROUNDING]
         return {"blanking": {"rates": _records(rates), "changed": changed}}
 
+    def _full_pages(self) -> list[Path]:
+        """Return the files of the pages at the size they were scanned at."""
+        files = sorted(self.originals.glob("*.jpg"))
+        if not files:
+            raise NoInputError(
+                f"no JPEG in {self.originals}",
+                "name the folder of full-size pages with --originals",
+            )
+        return files
+
     def _resolution(self) -> dict[str, Any]:
         full = []
-        for path in sorted(self.originals.glob("*.jpg")):
+        for path in self._full_pages():
             with Image.open(path) as opened:
                 if opened.size == _FULL_SIZE:
                     full.append(opened.convert("RGB"))
@@ -206,9 +216,9 @@ class Study:
         }
 
     def _speed(self) -> dict[str, Any]:
-        timings = measure_speed(self._reader, sorted(self.originals.glob("*.jpg")), _ROUNDS)
+        timings = measure_speed(self._reader, self._full_pages(), _ROUNDS)
         ratios = [t.ratio for t in timings if (t.width, t.height) == _FULL_SIZE]
-        ratio = float(np.median(ratios)) if ratios else float("nan")
+        ratio = float(np.median(ratios)) if ratios else float("nan")  # pages of other sizes only
         return {
             "speed": {
                 "rounds": _ROUNDS,

@@ -27,7 +27,7 @@ CANONICAL = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF",
 """Where each lead stands in the tensor."""
 
 KIND = "lead-cells"
-VERSION = 6
+VERSION = 7
 #: Samples of the trace taken across one column of the tensor.
 SUBSAMPLES = 2
 #: Beyond its first and last column a trace is drawn on over this time, s.

@@ -156,26 +156,60 @@ def follow_rows(
     pairs = neighbours(runs, 1) if touching is None else touching
     owner, hold = _owners(runs, y, crossing, bridge, pairs, mm)
     bridge &= owner < 0
+    uppermost, lowest = _joined(owner, pairs)
     own = np.flatnonzero(owner >= 0)
     row = owner[own]
     # Of several runs in one column the last one written stays: the firmest, then the nearest.
     place = row * width + runs.x[own]
     shared = np.flatnonzero(np.bincount(place, minlength=1)[place] > 1)
     rival, level = own[shared], y[row[shared], own[shared]]
-    distance = np.maximum(runs.top[rival] - level, level - runs.bottom[rival])
+    distance = np.maximum(runs.top[uppermost[rival]] - level, level - runs.bottom[lowest[rival]])
     order = shared[np.lexsort((-np.maximum(distance, 0.0), hold[rival]))]
     own, place = np.concatenate([own, own[order]]), np.concatenate([place, place[order]])
     upper, lower = _edges(darkness, runs)
     top = np.full((count, width), np.nan, dtype=np.float32)
     bottom = np.full((count, width), np.nan, dtype=np.float32)
-    top.ravel()[place] = upper[own]
-    bottom.ravel()[place] = lower[own]
+    top.ravel()[place] = upper[uppermost[own]]
+    bottom.ravel()[place] = lower[lowest[own]]
     heights = bottom - top
     finite = heights[np.isfinite(heights)]
     line_width = quantile(finite, 0.3) if finite.size else 1.0
     if bridge.any():
         _divide_bridges(runs, np.flatnonzero(bridge), baselines, top, bottom, line_width, mm)
     return RowTraces(top, bottom, line_width)
+
+
+def _joined(
+    owner: NDArray[np.int64], pairs: tuple[NDArray[np.int64], NDArray[np.int64]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Join runs of a row that stand above one another and touch the same run of it beside them.
+
+    A trace has one height a moment, so they are one flank of a steep wave: it covers its column by
+    less than half, and only parts of it are dark enough to be ink.
+
+    Parameters
+    ----------
+    owner : ndarray of int64, shape (n,)
+        The row that each run belongs to.
+    pairs : tuple of ndarray of int64
+        As from :func:`runtime.strokes.neighbours`: ascending by left, then by right.
+
+    Returns
+    -------
+    first, last : ndarray of int64, shape (n,)
+        The uppermost and the lowest of the runs that each run is joined with, itself included.
+    """
+    joined = np.zeros(len(owner), dtype=bool)  # with the run before
+    left, right = pairs
+    order = np.argsort(right, kind="stable")
+    for beside, run in ((left, right), (right[order], left[order])):
+        same = (beside[1:] == beside[:-1]) & (run[1:] == run[:-1] + 1)
+        same &= owner[beside[1:]] == owner[run[1:]]
+        joined[run[1:][same]] = True
+    joined[1:] &= owner[1:] == owner[:-1]
+    begin = np.flatnonzero(~joined)
+    group = np.cumsum(~joined) - 1
+    return begin[group], np.append(begin[1:], len(owner))[group] - 1
 
 
 def _edges(

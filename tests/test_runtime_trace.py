@@ -56,6 +56,18 @@ def test_a_wave_that_passes_the_next_row_stays_with_its_own() -> None:
     assert np.nanmin(signal[0, 190:211]) > 50  # the upper row has no wave there
 
 
+def test_a_flank_of_which_only_parts_are_dark_enough_is_followed_to_its_end() -> None:
+    grey = picture_of(np.full(WIDTH, 120.0))
+    grey[40:122, 200:202] = 0  # a wave as wide as the pen ...
+    for first, last in ((50, 53), (70, 71), (90, 112)):
+        grey[first:last, 202] = 0  # ... which covers the next column by less than half
+    darkness = darkness_of(grey)
+    runs = runs_of(darkness >= ink_threshold(darkness))
+    traces = follow_rows(darkness, runs, np.full((1, WIDTH), 121.0), 4.0)
+    assert (traces.top[0, 202], traces.bottom[0, 202]) == (50, 122)
+    assert traces.top[0, 203] == 120
+
+
 def test_letters_beside_a_trace_are_not_read() -> None:
     grey = picture_of(np.full(WIDTH, 120.0))
     plain = read(grey, 120.0)

@@ -24,7 +24,7 @@ __all__ = ["thin_line"]
 
 #: Ink reaches this share of the line's width beyond the columns that the pen's middle went through:
 #: less than half of it, for a pen is round and its ink fades to the sides.
-REACH = 0.25
+REACH = 0.2
 #: Lines along the upper and the lower ends of the ink that are this far apart (px) differ.
 DOUBTFUL = 0.75
 

@@ -174,12 +174,13 @@ def test_ink_of_a_flat_line_is_as_wide_as_the_pen() -> None:
     assert cover[:, 2].sum() == 0
 
 
-def test_ink_of_an_upright_line_has_width_and_length() -> None:
-    ink = Ink((100, 80), 3.0)
+@pytest.mark.parametrize("width", [1.1, 1.6, 2.0, 2.4, 3.0, 3.7, 5.0])
+def test_ink_of_an_upright_line_is_as_wide_as_the_pen(width: float) -> None:
+    ink = Ink((100, 80), width)
     ink.add_polyline(np.array([[50.5, 10.0], [50.5, 70.0]]))
     cover = np.asarray(ink.mask(smooth=True)).astype(float) / 255
-    assert cover[40].sum() == pytest.approx(3.0, abs=0.1)
-    assert cover[:, 50].sum() == pytest.approx(63.0, abs=1.0)
+    assert cover[40].sum() == pytest.approx(width, abs=0.3)
+    assert cover[:, 50].sum() == pytest.approx(60.0 + width, abs=1.0)
 
 
 def test_page_of_no_named_style_is_never_quite_like_another_cart(recording: Recording) -> None:

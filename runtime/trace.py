@@ -156,7 +156,7 @@ def follow_rows(
     pairs = neighbours(runs, 1) if touching is None else touching
     owner, hold = _owners(runs, y, crossing, bridge, pairs, mm)
     bridge &= owner < 0
-    uppermost, lowest = _joined(owner, pairs)
+    uppermost, lowest = _joined(runs, owner, pairs)
     own = np.flatnonzero(owner >= 0)
     row = owner[own]
     # Of several runs in one column the last one written stays: the firmest, then the nearest.
@@ -180,15 +180,17 @@ def follow_rows(
 
 
 def _joined(
-    owner: NDArray[np.int64], pairs: tuple[NDArray[np.int64], NDArray[np.int64]]
+    runs: Runs, owner: NDArray[np.int64], pairs: tuple[NDArray[np.int64], NDArray[np.int64]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Join runs of a row that stand above one another and touch the same run of it beside them.
+    """Join runs of a row that stand above one another beside a run that reaches into both.
 
     A trace has one height a moment, so they are one flank of a steep wave: it covers its column by
-    less than half, and only parts of it are dark enough to be ink.
+    less than half, and only parts of it are dark enough to be ink. A letter that touches a trace
+    is no part of it.
 
     Parameters
     ----------
+    runs : Runs
     owner : ndarray of int64, shape (n,)
         The row that each run belongs to.
     pairs : tuple of ndarray of int64
@@ -199,14 +201,14 @@ def _joined(
     first, last : ndarray of int64, shape (n,)
         The uppermost and the lowest of the runs that each run is joined with, itself included.
     """
-    joined = np.zeros(len(owner), dtype=bool)  # with the run before
     left, right = pairs
+    own = owner[left] == owner[right]
+    own &= (runs.top[left] < runs.bottom[right]) & (runs.bottom[left] > runs.top[right])
+    left, right = left[own], right[own]
+    joined = np.zeros(len(owner), dtype=bool)  # with the run before
     order = np.argsort(right, kind="stable")
     for beside, run in ((left, right), (right[order], left[order])):
-        same = (beside[1:] == beside[:-1]) & (run[1:] == run[:-1] + 1)
-        same &= owner[beside[1:]] == owner[run[1:]]
-        joined[run[1:][same]] = True
-    joined[1:] &= owner[1:] == owner[:-1]
+        joined[run[1:][(beside[1:] == beside[:-1]) & (run[1:] == run[:-1] + 1)]] = True
     begin = np.flatnonzero(~joined)
     group = np.cumsum(~joined) - 1
     return begin[group], np.append(begin[1:], len(owner))[group] - 1

@@ -68,6 +68,15 @@ def test_a_flank_of_which_only_parts_are_dark_enough_is_followed_to_its_end() ->
     assert traces.top[0, 203] == 120
 
 
+def test_a_letter_that_all_but_touches_a_trace_is_no_flank() -> None:
+    grey = picture_of(np.full(WIDTH, 120.0))
+    grey[100:119, 200:202] = 0  # one row of white above the trace
+    darkness = darkness_of(grey)
+    runs = runs_of(darkness >= ink_threshold(darkness))
+    traces = follow_rows(darkness, runs, np.full((1, WIDTH), 121.0), 4.0)
+    assert np.nanmin(traces.top) == 120
+
+
 def test_letters_beside_a_trace_are_not_read() -> None:
     grey = picture_of(np.full(WIDTH, 120.0))
     plain = read(grey, 120.0)

@@ -30,8 +30,7 @@ def _latency_against_recall(rows: Sequence[Mapping[str, Any]], path: Path) -> Pa
     for row in rows:
         if row["mi_recall"] is None:
             continue
-        axes.plot(row["infer_us"]["p50"], row["mi_recall"], "o", color="tab:blue")
-        axes.annotate(_name(row), (row["infer_us"]["p50"], row["mi_recall"]), fontsize=7)
+        axes.plot(row["infer_us"]["p50"], row["mi_recall"], "o", label=_name(row))
     axes.set(
         xscale="log",
         ylim=(0, 1.02),
@@ -40,6 +39,7 @@ def _latency_against_recall(rows: Sequence[Mapping[str, Any]], path: Path) -> Pa
         title="Latency against recall",
     )
     axes.grid(alpha=0.3)
+    axes.legend(loc="lower left", fontsize=8)
     figure.savefig(path, dpi=120)
     plt.close(figure)
     return path

@@ -8,9 +8,10 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from runtime.inputs import MAX_FILE_BYTES, looks_like_page
+from runtime.record import Record
 
 __all__ = [
     "Found",
@@ -38,7 +39,7 @@ _PICTURE_MARKS: Final = (
 )
 
 
-class Stamp(NamedTuple):
+class Stamp(Record):
     """What changes when a file's content changes.
 
     The time of the last status change cannot be set by programs, so it also tells files apart
@@ -55,7 +56,7 @@ class Stamp(NamedTuple):
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-class Found(NamedTuple):
+class Found(Record):
     """A file that may be a page."""
 
     name: str

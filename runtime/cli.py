@@ -28,7 +28,7 @@ COMMANDS: Final = {
 """Command -> one line of help; each lives in ``runtime/commands/<command>.py``."""
 
 #: Objects made between two searches for cycles, Python's own default being 700: the modules of a
-#: first answer are some 40,000 objects, none of them garbage, and would be searched 56 times.
+#: first answer are tens of thousands of objects, none of them garbage.
 SEARCH_EVERY: Final = 50_000
 
 INTENDED_USE: Final = (

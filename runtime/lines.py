@@ -17,6 +17,9 @@ __all__ = ["Lines"]
 class Lines:
     """Lines behind one another in one array.
 
+    Methods take places in each line (``where``, float64, shape (k, m), counted from the line's
+    beginning) and return an array of that shape.
+
     Parameters
     ----------
     lines : sequence of ndarray of float, shapes (n_i,)
@@ -51,17 +54,7 @@ class Lines:
         self.last = self.places[np.maximum(end - 1, 0)]
 
     def beyond(self, where: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return how far places lie before a line's first value or behind its last; at least 0.
-
-        Parameters
-        ----------
-        where : ndarray of float64, shape (k, m)
-            Places in each line, from 0 on.
-
-        Returns
-        -------
-        ndarray of float64, shape (k, m)
-        """
+        """Return how far places lie before a line's first value or behind its last; at least 0."""
         place = self._starts + where
         return np.maximum(np.maximum(self.first[:, None] - place, place - self.last[:, None]), 0.0)
 
@@ -72,15 +65,9 @@ class Lines:
 
         Parameters
         ----------
-        where : ndarray of float64, shape (k, m)
-            Places in each line, from 0 on.
         values : ndarray of float, shape (n,), optional
-            What to interpolate at `places`, instead of the lines' own values.
-
-        Returns
-        -------
-        ndarray of float64, shape (k, m)
-            Of a line without a value, anything.
+            What to interpolate at `places`, instead of the lines' own values; of a line without
+            one, anything comes out.
         """
         place = np.maximum(self._starts + where, self.first[:, None])
         place = np.minimum(place, self.last[:, None])
@@ -88,11 +75,6 @@ class Lines:
 
     def gaps(self, where: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return how far apart the two values are that places lie between.
-
-        Parameters
-        ----------
-        where : ndarray of float64, shape (k, m)
-            Places in each line, from 0 on.
 
         Returns
         -------

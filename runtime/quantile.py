@@ -35,7 +35,7 @@ def grey_quantile(levels: NDArray[np.uint8], *shares: float) -> list[float]:
 
     Parameters
     ----------
-    levels : ndarray of uint8, any shape, not empty
+    levels : ndarray of uint8, two axes, not empty
     shares : float
         0 to 1.
     """
@@ -50,13 +50,20 @@ def grey_quantile(levels: NDArray[np.uint8], *shares: float) -> list[float]:
 
 
 def grey_counts(levels: NDArray[np.uint8]) -> list[int]:
-    """Count the pixels of each of the 256 grey levels of a picture (two axes)."""
+    """Count the pixels of each of the 256 grey levels of a picture (uint8, two axes)."""
     # Pillow counts bytes as they are; np.bincount makes eight of each first.
     return Image.fromarray(np.ascontiguousarray(levels)).histogram()
 
 
 def row_quantiles(values: NDArray[Any], *shares: float) -> list[NDArray[Any]]:
-    """Return for each share the quantiles of the rows, each of shape (rows,); as `quantile`."""
+    """Return for each share the quantiles of the rows, each of shape (rows,); as `quantile`.
+
+    Parameters
+    ----------
+    values : ndarray of numbers, shape (rows, n), no NaN
+    shares : float
+        0 to 1.
+    """
     ordered = np.sort(values, axis=1)
     end = ordered.shape[1] - 1
     found = []

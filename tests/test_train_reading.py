@@ -222,6 +222,10 @@ def test_unknown_part_and_missing_data_are_usage_and_input_errors(tmp_path: Path
         _run(tmp_path, "--parts", "everything")
     with pytest.raises(NoInputError, match="--data"):
         read_ecg5(tmp_path)
+    _study_folders(tmp_path)
+    (tmp_path / "originals" / "a.jpg").unlink()
+    with pytest.raises(NoInputError, match="--originals"):
+        _run(tmp_path, "--parts", "speed")
 
 
 def test_reader_refuses_what_is_no_picture() -> None:

@@ -112,15 +112,16 @@ def darkness_of(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
         lid beside the sheet.
     """
     if _is_white(grey):
-        return _below(grey, _usual_level(grey))
+        return _without_wedges(_below(grey, _usual_level(grey)))
     small = _reduced(grey)
     levels = np.sort(small, axis=None)
     if levels[levels.size // 2] < DARK_GROUND and levels[int(0.95 * levels.size)] < LIGHT_PAPER:
         grey, small = np.invert(grey), np.invert(small)
     paper, low, ground, high = _paper(small)
     if high - low < EVEN_PAPER:
-        return _below(grey, _usual_level(grey) if ground >= WHITE else ground)
-    return _uneven_darkness(grey, small, paper)
+        even = _below(grey, _usual_level(grey) if ground >= WHITE else ground)
+        return _without_wedges(even)
+    return _without_wedges(_uneven_darkness(grey, small, paper))
 
 
 def _below(grey: NDArray[np.uint8], ground: int) -> NDArray[np.uint8]:
@@ -194,8 +195,14 @@ def _uneven_darkness(
         shown = Image.fromarray((~beside).view(np.uint8))
         keep = np.asarray(shown.resize(size, Image.Resampling.NEAREST))
         darkness *= keep
+    return darkness
+
+
+def _without_wedges(darkness: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Blank the wedges at the picture's sides, in place."""
     for side in (darkness, darkness[::-1], darkness.T, darkness.T[::-1]):
-        _clear_wedge(side)
+        if np.count_nonzero(side[0] >= WEDGE_DARKNESS) >= WEDGE_WIDTH * side.shape[1]:
+            _clear_wedge(side)
     return darkness
 
 

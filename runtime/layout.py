@@ -12,7 +12,15 @@ from runtime.record import Record
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ARRANGEMENTS", "LAYOUTS", "Arrangement", "Choice", "choose_layout", "disagreement"]
+__all__ = [
+    "ARRANGEMENTS",
+    "CERTAIN",
+    "LAYOUTS",
+    "Arrangement",
+    "Choice",
+    "choose_layout",
+    "disagreement",
+]
 
 LAYOUTS = ("3x4", "3x4+1", "3x4+3", "6x2", "6x2+1", "12x1", "single", "unknown")
 """Every layout that a page can be reported to have."""
@@ -46,8 +54,10 @@ SHORT_LEADS = 0.1
 #: turned upside down (the median of real pages; the least is 0.18).
 CERTAIN = 0.1
 UPSIDE_DOWN = 1.0
-#: A rhythm strip moves at least this share of what the leads usually do.
+#: A rhythm strip moves at least this share of what the leads usually do, ...
 IDLE = 0.1
+#: ... and so does a row of leads side by side this share; a printed line moves less.
+STILL = 0.03
 #: A rhythm strip has ink in at least this share of the columns that leads usually have it in.
 BROKEN = 0.75
 #: Columns of a row that are compared, about.
@@ -193,17 +203,26 @@ def _has_beats(rows: NDArray[np.float64], arrangement: Arrangement) -> bool:
     """
     leads = len(arrangement.leads)
     judged = 0 if arrangement.columns == 4 else leads  # a single lead may be flat, not four
-    if judged == len(rows):
+    if judged == len(rows) and arrangement.columns == 1:
         return True
     spreads, lengths = [], []
     for row in rows:
         known = row[np.isfinite(row)]
-        spreads.append(quantile(known, 0.98) - quantile(known, 0.02) if known.size else 0.0)
+        spreads.append(_spread(known) if known.size else 0.0)
         lengths.append(float(known.size))
-    if min(spreads[judged:]) < IDLE * median(np.array(spreads[:leads])):
+    usual = median(np.array(spreads[:leads]))
+    if min(spreads[judged:], default=np.inf) < IDLE * usual or min(spreads) < STILL * usual:
         return False
     shortest = min(lengths[leads:], default=np.inf)
     return shortest >= BROKEN * median(np.array(lengths[:leads]))
+
+
+def _spread(heights: NDArray[np.float64]) -> float:
+    """Return how far a row moves, its slope left out: from the 2 % to the 98 % quantile."""
+    third = -(-heights.size // 3)
+    rise = median(heights[-third:]) - median(heights[:third])
+    level = heights - np.linspace(0.0, 1.5 * rise, heights.size)
+    return quantile(level, 0.98) - quantile(level, 0.02)
 
 
 def disagreement(rows: NDArray[np.float64], arrangement: Arrangement) -> float:

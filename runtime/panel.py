@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from runtime.ink import darkness_of
-from runtime.layout import ARRANGEMENTS, LAYOUTS
+from runtime.layout import ARRANGEMENTS, CERTAIN, LAYOUTS
 from runtime.reading import CONVINCING_COVERAGE, Reading, read_upright
 from runtime.record import Record
 from runtime.trace import LeadTrace
@@ -28,6 +28,16 @@ ENLARGED_SIDE = 1100
 #: Slope (px/px) of a page's upright lines up to which baselines that are not level wander: 0.3
 #: degrees.
 STRAIGHT_SLOPE = 0.005
+#: How a picture is looked at until twelve leads fit: turned by so many degrees; with rows that may
+#: be as flat as a rule; with the specks of broken lines joined.
+LOOKS = (
+    (0, False, False),
+    (90, False, False),
+    (0, True, False),
+    (90, True, False),
+    (0, True, True),
+    (90, True, True),
+)
 #: Pictures with a side below this (px) cannot hold rows of leads and stay as they are.
 SMALLEST_SIDE = 32
 
@@ -146,13 +156,16 @@ def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float
         matrix, size = straightening((width, height), level, steep)
         straight = warp(darkness, matrix, size)
         captured = True
-    for turn in (0, 90):
+    for number, (turn, flat, joined) in enumerate(LOOKS):
+        picture = _joined(straight) if joined else straight
         reading, turned = first, turn
-        if turn or captured:
-            reading = read_upright(_turned(straight, turn), captured=captured)
+        if number or captured:
+            reading = read_upright(_turned(picture, turn), captured=captured, flat=flat)
         if reading is not None and reading.upside_down < reading.fit:
             turned = turn + 180
-            reading = read_upright(_turned(straight, turned), captured=captured)
+            reading = read_upright(_turned(picture, turned), captured=captured, flat=flat)
+        if flat and not _believed(reading, turn, [reading for reading, _ in found]):
+            continue
         found.append((reading, _turning(size, turned) @ matrix))
         if reading is not None and reading.fits:
             return found[-1]
@@ -160,6 +173,24 @@ def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float
     if captured:  # that picture was not straight
         doubts[0] += 1.0
     return found[int(np.argmin(doubts))]
+
+
+def _believed(reading: Reading | None, turn: int, earlier: list[Reading | None]) -> bool:
+    """Tell whether what a late look read counts; the more looks, the likelier one fits by chance.
+
+    Leads that fitted badly may fit better now, but the layout stays.
+    """
+    if reading is None or (turn and not reading.fit < CERTAIN):
+        return False
+    told = {one.layout for one in earlier if one is not None and one.layout in ARRANGEMENTS}
+    return not told or (reading.fits and reading.layout in told)
+
+
+def _joined(darkness: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Soften a picture, so that the specks of a broken line join: a fax of a thin one."""
+    from PIL import ImageFilter  # most pages need none
+
+    return np.asarray(Image.fromarray(darkness).filter(ImageFilter.BoxBlur(1)))
 
 
 def _doubt(reading: Reading | None) -> float:

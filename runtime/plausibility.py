@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.layout import ARRANGEMENTS
 from runtime.lines import Lines
 from runtime.quantile import grey_counts, grey_quantile, median, medians, row_quantiles
 from runtime.record import Record
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
     from runtime.page import Page
     from runtime.panel import LeadTrace, Panel
 
-__all__ = ["Plausibility", "margin_mm", "measure_leads", "sharpness"]
+__all__ = [
+    "Plausibility",
+    "margin_mm",
+    "measure_leads",
+    "row_seconds",
+    "sharpness",
+    "sides_mm",
+]
 
 #: Columns that each lead is brought to before leads are compared.
 COLUMNS = 128
@@ -181,6 +189,34 @@ def margin_mm(page: Page, panel: Panel) -> float:
     end = page.original_size[along]
     gap = min(float(corners[:, along].min()), end - float(corners[:, along].max()))
     return gap / (panel.px_per_mm or 1.0)
+
+
+def sides_mm(page: Page, panel: Panel) -> tuple[float, float, float, float]:
+    """Return how far an upright panel is from the edges of the picture, mm.
+
+    Parameters
+    ----------
+    page : Page
+    panel : Panel
+        With a scale.
+
+    Returns
+    -------
+    left, above, right, below : float
+    """
+    (left, above), (right, below) = panel.quad.min(axis=0), panel.quad.max(axis=0)
+    width, height = page.original_size
+    gaps = [float(gap) for gap in (left, above, width - right, height - below)]
+    turn = panel.rotation // 90  # clockwise: what was above is at the right
+    turned = gaps[turn:] + gaps[:turn]
+    scale = panel.px_per_mm or 1.0
+    return turned[0] / scale, turned[1] / scale, turned[2] / scale, turned[3] / scale
+
+
+def row_seconds(panel: Panel) -> float:
+    """Return how long the rows of leads last, s; 10 on a whole page."""
+    usual = median(np.array([lead.seconds for lead in panel.leads]))
+    return ARRANGEMENTS[panel.layout].columns * usual
 
 
 def sharpness(page: Page, panel: Panel) -> float:

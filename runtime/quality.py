@@ -12,7 +12,14 @@ import numpy as np
 
 from runtime.errors import BundleError
 from runtime.labels import LEADS
-from runtime.plausibility import Plausibility, margin_mm, measure_leads, sharpness
+from runtime.plausibility import (
+    Plausibility,
+    margin_mm,
+    measure_leads,
+    row_seconds,
+    sharpness,
+    sides_mm,
+)
 from runtime.quantile import grey_quantile
 from runtime.record import Record
 
@@ -26,10 +33,14 @@ if TYPE_CHECKING:
 
 __all__ = ["QualityLimits", "check_page", "check_panel", "out_of_distribution"]
 
+#: Share of a page's pixels that are ink at least: thin traces on a sheet four times their size.
+DARKEST = 0.001
 #: Limb leads in the places of chest leads leave at most this much more over than those beside them.
 CHEST_TO_LIMB = 3.0
 
 _NO_ECG = "no 12-lead ECG was found on this page"
+_SHARPER = "scan it again, or hold the camera still"
+_WHOLE = "give the whole page with its margins"
 
 
 class QualityLimits(Record):
@@ -52,6 +63,10 @@ class QualityLimits(Record):
         Steepest edges, share of the contrast a mm; see :func:`runtime.plausibility.sharpness`.
     min_margin_mm : float
         Paper to be seen left and right of the leads, mm.
+    min_above_mm, min_beside_mm : float
+        A panel with less above it (mm) than this, and more on either side than that, was cut.
+    min_row_s : float
+        Shortest row of leads, s; carts print 10 s.
     min_coverage : float
         Share of the leads' length on which there is a trace.
     min_amplitude_mv, max_amplitude_mv : float
@@ -63,6 +78,11 @@ class QualityLimits(Record):
     max_limb_residual, min_synchrony : float
         How badly the limb leads may fit each other, and how little the leads of a column may beat
         together; see :class:`runtime.plausibility.Plausibility`.
+    sharp, max_limb_residual_blurred : float
+        Below this sharpness the limb leads must fit this well.
+    wide, max_limb_residual_wide : float
+        So they must where the picture is so many times as wide as it is high: carts print no such
+        sheets, so it may be a part of one.
     min_chest_residual : float
         On pages of six rows: less means that limb leads stand where chest leads should, unless
         the limb leads beside them fit `CHEST_TO_LIMB` times as well.
@@ -74,7 +94,10 @@ class QualityLimits(Record):
     min_contrast: float = 40.0
     min_px_per_mm: float = 1.3
     min_sharpness: float = 0.85
-    min_margin_mm: float = 1.0
+    min_margin_mm: float = 5.0
+    min_above_mm: float = 0.8
+    min_beside_mm: float = 2.0
+    min_row_s: float = 8.0
     min_coverage: float = 0.7
     min_amplitude_mv: float = 0.1
     max_amplitude_mv: float = 6.0
@@ -83,6 +106,10 @@ class QualityLimits(Record):
     max_limb_residual: float = 0.7
     min_synchrony: float = 0.25
     min_chest_residual: float = 0.35
+    sharp: float = 1.25
+    max_limb_residual_blurred: float = 0.3
+    wide: float = 2.2
+    max_limb_residual_wide: float = 0.2
 
     def to_manifest(self) -> dict[str, float]:
         """Return the limits as a JSON object."""
@@ -126,7 +153,7 @@ def check_page(page: Page, limits: QualityLimits) -> tuple[str, ...]:
     if long > limits.max_aspect * short:
         return (f"the picture is a narrow strip ({width} x {height} pixels): give the whole page",)
     sample = page.grey[::4, ::4]
-    dark, bright = grey_quantile(sample, 0.005, 0.9)
+    dark, bright = grey_quantile(sample, DARKEST, 0.9)
     if bright - dark < limits.min_contrast:
         return ("the page is blank or too pale to read: scan it again with more contrast",)
     return ()
@@ -152,11 +179,29 @@ def check_panel(page: Page, panel: Panel, limits: QualityLimits) -> tuple[str, .
         return (f"{_NO_ECG}: give an ECG page, flat, whole and sharp",)
     if panel.px_per_mm * page.scale < limits.min_px_per_mm:
         return ("the ECG is too small on the picture: scan it at 150 dpi, or go closer",)
-    if sharpness(page, panel) < limits.min_sharpness:
-        return ("the picture is too blurred to read: scan it again, or hold the camera still",)
-    if margin_mm(page, panel) < limits.min_margin_mm:
-        return ("the ECG runs over the edge of the picture: give the whole page with its margins",)
-    return _check_leads(panel, measure_leads(panel.leads), limits)
+    sharp = sharpness(page, panel)
+    if sharp < limits.min_sharpness:
+        return (f"the picture is too blurred to read: {_SHARPER}",)
+    if (
+        margin_mm(page, panel) < limits.min_margin_mm
+        or _cut_above(page, panel, limits)
+        or row_seconds(panel) < limits.min_row_s
+    ):
+        return (f"the ECG runs over the edge of the picture: {_WHOLE}",)
+    found = measure_leads(panel.leads)
+    if sharp < limits.sharp and found.limb_residual > limits.max_limb_residual_blurred:
+        return (f"the picture is too blurred to tell the leads: {_SHARPER}",)
+    width, height = page.original_size if panel.rotation % 180 == 0 else page.original_size[::-1]
+    wide = width > limits.wide * height
+    if wide and found.limb_residual > limits.max_limb_residual_wide:
+        return (f"the picture may show a part of the ECG only: {_WHOLE}",)
+    return _check_leads(panel, found, limits)
+
+
+def _cut_above(page: Page, panel: Panel, limits: QualityLimits) -> bool:
+    """Tell whether the panel goes on above the picture; its grid may fill all of the sheet."""
+    left, above, right, _ = sides_mm(page, panel)
+    return above < limits.min_above_mm and min(left, right) > limits.min_beside_mm
 
 
 def _check_leads(panel: Panel, found: Plausibility, limits: QualityLimits) -> tuple[str, ...]:

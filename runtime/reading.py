@@ -10,7 +10,7 @@ from runtime.area import Area, panel_area
 from runtime.flanks import even_flanks
 from runtime.grid import grid_scale
 from runtime.ink import above_grid, bare_paper, ink_of, ink_threshold
-from runtime.layout import ARRANGEMENTS, Choice, choose_layout
+from runtime.layout import ARRANGEMENTS, CERTAIN, Choice, choose_layout
 from runtime.limbs import LIMB_LEADS, agreeing
 from runtime.pen import thin_line
 from runtime.quantile import median, medians
@@ -39,6 +39,8 @@ GAIN = 10.0
 #: Gains that carts offer (mm/mV), and how far (share) a pulse of 1 mV may be off one of them.
 GAINS = (10.0, 5.0, 20.0)
 GAIN_SLACK = 0.1
+#: A grid whose scale is within this share of the one that the rows' length tells is the page's own.
+SAME_SCALE = 0.05
 #: Seconds that a row of leads spans on a standard page.
 ROW_SECONDS = 10.0
 #: Usual width of a page (mm) that shows 10 s at 25 mm/s; a first guess of the scale.
@@ -126,9 +128,12 @@ class _Print(Record):
     strokes: Strokes
     long: Runs
     captured: bool
+    flat: bool
 
 
-def read_upright(darkness: NDArray[np.uint8], *, captured: bool) -> Reading | None:
+def read_upright(
+    darkness: NDArray[np.uint8], *, captured: bool, flat: bool = False
+) -> Reading | None:
     """Read an upright picture.
 
     Parameters
@@ -137,6 +142,8 @@ def read_upright(darkness: NDArray[np.uint8], *, captured: bool) -> Reading | No
         As from :func:`runtime.ink.darkness_of`.
     captured : bool
         Whether it is a scan or a photo rather than a cart's own file.
+    flat : bool
+        Whether a row may be as flat as a printed rule: that of a heart of low voltage is.
 
     Returns
     -------
@@ -144,37 +151,44 @@ def read_upright(darkness: NDArray[np.uint8], *, captured: bool) -> Reading | No
         None where there is no row of trace.
     """
     threshold = ink_threshold(darkness)
-    reading = _read_ink(darkness, threshold, 0, captured)
+    reading = _read_ink(darkness, threshold, 0, captured, flat=flat)
     if reading is not None and reading.fits:
         return reading
     raised = above_grid(darkness, threshold)
     if raised == threshold:
         return reading
-    again = _read_ink(darkness, raised, raised, captured)
+    again = _read_ink(darkness, raised, raised, captured, flat=flat)
     return again if again is not None and again.fits else reading
 
 
 def _read_ink(
-    darkness: NDArray[np.uint8], threshold: int, least: int, captured: bool
+    darkness: NDArray[np.uint8], threshold: int, least: int, captured: bool, *, flat: bool
 ) -> Reading | None:
     """Read what is darker than a threshold; within the panel it is set anew, at `least` there."""
     mask, everything = ink_of(darkness, threshold, captured=captured)
-    unruled = without_rules(everything)
+    unruled = everything if flat else without_rules(everything)
     strokes = strokes_of(unruled)
     guess = darkness.shape[1] / PAGE_MM
-    long = long_strokes(strokes, guess)
-    rows = find_rows(long, guess)
+    long = long_strokes(strokes, guess, flat=flat)
+    rows = find_rows(long, guess, flat=flat)
     if rows is None:
         return None
-    printed = _Print(darkness, threshold, least, mask, unruled, strokes, long, captured)
+    printed = _Print(darkness, threshold, least, mask, unruled, strokes, long, captured, flat)
     reading, used = _read_rows(printed, rows)
     if len(used) == len(rows.levels):
         return reading
-    # The panel is outlined again: with the rows that the outline cut off, which tell nothing
-    # without them, or without the lines of print that were taken for rows.
-    if reading.layout not in ARRANGEMENTS:
-        return _read_rows(printed, rows, whole=True)[0]
-    return _read_rows(printed, rows.part(used.start, len(used)))[0]
+    # The panel is outlined again: with the rows that the outline cut off, where they tell more
+    # than those within, and without the lines of print that were taken for rows.
+    whole, all_used = _read_rows(printed, rows, whole=True)
+    if reading.layout not in ARRANGEMENTS or (whole.fits and len(all_used) > len(used)):
+        reading, used = whole, all_used
+    again = None if flat else _read_ink(darkness, threshold, least, captured, flat=True)
+    if again is not None and again.fits and len(again.rows.levels) > len(used):
+        return again
+    if len(used) == len(rows.levels) or reading.layout not in ARRANGEMENTS:
+        return reading
+    part = _read_rows(printed, rows.part(used.start, len(used)))[0]
+    return part if part.fits or reading.fit >= CERTAIN else reading
 
 
 def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Reading, range]:
@@ -195,7 +209,7 @@ def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Re
     count = int(within[-1]) + 1 - first if within.size else len(found.levels)
     guess = (found.right - found.left) / (ROW_SECONDS * PAPER_SPEED)
     levels = found.levels[first : first + count]
-    long = long_strokes(strokes, guess)
+    long = long_strokes(strokes, guess, flat=printed.flat)
     rows = refine_rows(strokes, long, levels, guess, captured=printed.captured)
     measured = _grid_scale(darkness, mask, rows)
     if measured is not None and _pulses_deny(rows, measured[1]):
@@ -337,8 +351,8 @@ def _timed(rows: Rows, mm: float) -> Rows:
     low, high = usual - SHORT_ROW_MM, usual + LONG_ROW_MM
     if low <= length <= high or not 0.8 * usual < length < 1.2 * usual:
         return rows
-    if low <= length - rows.continued / mm <= high:  # it was the grid that went on
-        return rows._replace(right=rows.right - rows.continued)
+    if low <= length - rows.spare / mm <= high:  # it was the grid that went on, or its frame
+        return rows._replace(right=rows.right - rows.spare)
     if any(0 <= rows.left - pulse.right < PULSE_GAP_MM * mm for pulse in rows.pulses[:1]):
         width = rows.baselines.shape[1]
         return rows._replace(right=min(float(width), rows.left + usual * mm))
@@ -361,6 +375,8 @@ def _pulses_deny(rows: Rows, mm: float) -> bool:
     """Tell whether the calibration pulses are of no gain at this scale, and are at the assumed."""
     heights = [pulse.height for pulse in rows.pulses]
     assumed = _assumed_scale(rows)
+    if abs(mm / assumed - 1.0) < SAME_SCALE:
+        return False
     denied = all(_gain_of(height, mm) is None for height in heights)
     return bool(heights) and denied and any(_gain_of(h, assumed) is not None for h in heights)
 

@@ -75,8 +75,9 @@ class Rows(Record):
     left, right : float
         Where the traces begin and end, calibration pulses left out.
     pulses : tuple of Pulse
-    continued : float
-        By how much of it `right` was moved on along a broken line, px.
+    spare : float
+        By how much `right` would lie further left without what goes on along a broken line or
+        stands apart like a frame's line, px.
     """
 
     baselines: NDArray[np.float64]
@@ -84,7 +85,7 @@ class Rows(Record):
     left: float
     right: float
     pulses: tuple[Pulse, ...] = ()
-    continued: float = 0.0
+    spare: float = 0.0
 
     def part(self, first: int, count: int) -> Rows:
         """Return `count` rows from row `first` on."""
@@ -92,7 +93,7 @@ class Rows(Record):
         return self._replace(baselines=self.baselines[chosen], levels=self.levels[chosen])
 
 
-def find_rows(long: Runs, mm: float) -> Rows | None:
+def find_rows(long: Runs, mm: float, *, flat: bool = False) -> Rows | None:
     """Find the rows of trace on a page.
 
     Parameters
@@ -101,6 +102,8 @@ def find_rows(long: Runs, mm: float) -> Rows | None:
         Long strokes of an upright page, as from :func:`long_strokes`.
     mm : float
         Working px per mm, roughly.
+    flat : bool
+        Whether a row may be as flat as a printed rule.
 
     Returns
     -------
@@ -120,7 +123,8 @@ def find_rows(long: Runs, mm: float) -> Rows | None:
     score = np.convolve(score, np.ones(3) / 3, mode="same")
     peaks = _peaks(score, max(1, round(ROW_DISTANCE_MM * mm / step)))
     twice = _doubled_middles(long)
-    peaks = [peak for peak in peaks if not _is_rule(long, twice, (peak[1] + 0.5) * step, mm)]
+    if not flat:
+        peaks = [peak for peak in peaks if not _is_rule(long, twice, (peak[1] + 0.5) * step, mm)]
     places = _completed(_neighbours(_row_places(peaks)))
     if not places:
         return None
@@ -165,11 +169,11 @@ def refine_rows(
     baselines = _local_baselines(long, levels, mm)
     pulses = find_pulses(strokes.runs, baselines, mm)
     pieces = strokes.runs.where(strokes.widths() >= PIECE_MM * mm)
-    left, right, continued = _ends(long, pieces, baselines, pulses, mm, captured)
-    return Rows(baselines, levels, left, right, pulses, continued)
+    left, right, spare = _ends(long, pieces, baselines, pulses, mm, captured)
+    return Rows(baselines, levels, left, right, pulses, spare)
 
 
-def long_strokes(strokes: Strokes, mm: float) -> Runs:
+def long_strokes(strokes: Strokes, mm: float, *, flat: bool = False) -> Runs:
     """Keep the ink of strokes as wide as a trace; letters, pulses and flat rules go.
 
     Parameters
@@ -177,6 +181,8 @@ def long_strokes(strokes: Strokes, mm: float) -> Runs:
     strokes : Strokes
     mm : float
         Working px per mm.
+    flat : bool
+        Whether flat strokes stay.
 
     Returns
     -------
@@ -189,6 +195,8 @@ def long_strokes(strokes: Strokes, mm: float) -> Runs:
     wide = np.flatnonzero(strokes.widths() >= TRACE_WIDTH_MM * mm)
     if wide.size == 0:
         return runs.where(np.zeros(count, dtype=bool))
+    if flat:
+        return runs.where(strokes.widths() >= TRACE_WIDTH_MM * mm)
     order = wide[np.argsort(labels[wide])]
     own = labels[order]
     first = np.concatenate([[0], np.flatnonzero(own[1:] != own[:-1]) + 1])
@@ -390,13 +398,14 @@ def _leave_out_lines(
     `counts` are the middles of thin runs by strip and row of pixels.
     """
     whole = np.convolve(np.add.reduce(counts, axis=0), (1, 1, 1), mode="same")
-    lines = whole >= RULE_COVER * RULE_COVER * width
+    inked = np.count_nonzero(counts.any(axis=1))  # strips: a sheet may fill a part of its photo
+    lines = whole >= RULE_COVER * RULE_COVER * width * inked / STRIPS
     for level in levels:
         lines[max(0, int(level - CLEAR_MM * mm)) : max(0, int(level + CLEAR_MM * mm) + 1)] = False
     for place in np.flatnonzero(lines):  # hardly ever any
         near = counts[:, max(0, place - 1) : place + 2]
         full = near.sum(axis=1) >= RULE_COVER * width / STRIPS
-        if np.count_nonzero(full) >= RULE_COVER * STRIPS:
+        if np.count_nonzero(full) >= RULE_COVER * inked:
             near[:] = 0
 
 
@@ -412,7 +421,7 @@ def _ends(
 
     Returns
     -------
-    left, right, continued : float
+    left, right, spare : float
         As in `Rows`.
     """
     width, _ = pieces.size
@@ -432,20 +441,21 @@ def _ends(
         return 0.0, float(width), 0.0
     most = most[_lines_before(most[most < width / 2], mm) :]
     first, last = int(most[0]), int(some[-1])
+    framed = some[::-1][_lines_before(-some[some >= width / 2][::-1], mm)]  # seen from the right
     # A broken line goes on in shorter strokes.
     pieces = pieces.where(pieces.x > last)
     beyond = np.flatnonzero(_rows_at(pieces, baselines, mm) >= max(1.0, 0.5 * count))
     after = np.concatenate([[last], beyond])
     breaks = np.flatnonzero(np.diff(after) > GAP_MM * mm)
     end = int(after[breaks[0]]) if breaks.size else int(after[-1])
-    last, continued = end, end - last
+    last, spare = end, end - int(framed)
     if pulses and pulses[0].right < first + reach:  # only the outermost can be one
         after = most[most >= pulses[0].right]
         first = int(after[0]) if after.size else first
     if pulses and pulses[-1].left > last - reach:
         before = some[some < pulses[-1].left]
-        last, continued = (int(before[-1]), 0) if before.size else (last, continued)
-    return float(first), float(last + 1), float(continued)
+        last, spare = (int(before[-1]), 0) if before.size else (last, spare)
+    return float(first), float(last + 1), float(spare)
 
 
 def _together(

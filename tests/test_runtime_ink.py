@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.ink import above_grid, bare_paper, ink_of, ink_threshold
+from runtime.ink import above_grid, bare_paper, darkness_of, ink_of, ink_threshold
 
 
 def page(width: int) -> np.ndarray:
@@ -68,3 +68,18 @@ def test_a_threshold_is_raised_above_a_grid_as_dark_as_ink(grid: int) -> None:
 def test_a_threshold_above_the_grid_stays(grid: int) -> None:
     dark = shaded(grid)
     assert above_grid(dark, ink_threshold(dark)) == ink_threshold(dark)
+
+
+@pytest.mark.parametrize("paper", [255, 250, 225])
+@pytest.mark.parametrize("side", [0, 1, 2, 3])
+def test_the_lid_beside_a_slanted_sheet_is_left_out(paper: int, side: int) -> None:
+    """A wedge so thin that the paper counts as even; a trace's own end at the edge stays."""
+    grey = np.full((700, 900), paper, np.uint8)
+    grey[300:303, :600] = 100
+    lid = np.rot90(grey, side)
+    for x in range(lid.shape[1] // 2):
+        lid[: 9 - x // 60, x] = 20
+    darkness = darkness_of(grey)
+    assert np.rot90(darkness, side)[:10].max(initial=0) < 160
+    assert darkness[301, 30:590].min() > 100
+    assert ink_threshold(darkness) < 80

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.layout import ARRANGEMENTS, LAYOUTS, UPSIDE_DOWN, choose_layout, disagreement
+from runtime.layout import (
+    ARRANGEMENTS,
+    LAYOUTS,
+    UPSIDE_DOWN,
+    _has_beats,
+    choose_layout,
+    disagreement,
+)
 from runtime.page import page_from_image
 from runtime.panel import find_panel
 from train.draw import Heart, draw_page, synthesise
@@ -66,6 +73,15 @@ def test_a_frame_is_no_row_of_four_leads() -> None:
     assert disagreement(framed, ARRANGEMENTS["3x4+1"]) < 0.25
     choice = choose_layout(framed)
     assert (choice.layout, choice.first) == ("3x4", 1)
+
+
+def test_a_slanted_line_is_no_row_of_two_leads() -> None:
+    """A scan's header rule rises by more than a flat lead does, but it rises evenly."""
+    rows = rows_of("6x2")
+    rows[2] = 0.05 * rows[2]  # a flat row of trace
+    assert _has_beats(rows, ARRANGEMENTS["6x2"])
+    rows[2] = np.linspace(-0.2, 0.2, rows.shape[1])
+    assert not _has_beats(rows, ARRANGEMENTS["6x2"])
 
 
 @pytest.mark.parametrize(("noise", "certain"), [(0.01, True), (0.04, False)])

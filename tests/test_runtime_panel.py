@@ -126,6 +126,33 @@ def test_flat_lead_counts_as_a_row() -> None:
     assert find_panel(page_from_image(page)).layout == "12x1"
 
 
+def test_leads_as_flat_as_a_printed_rule_are_read() -> None:
+    """A heart of low voltage in the limb leads: 0.1 mV, a millimetre of paper."""
+    values = recording().values.copy()
+    values[:6] *= 0.1 / np.ptp(values[:6], axis=1).max()
+    page, _ = draw_page(replace(recording(), values=values), "swift", 3, layout="12x1")
+    panel = find_panel(page_from_image(page))
+    assert (panel.layout, panel.rotation) == ("12x1", 0)
+
+
+def test_flat_rows_below_the_others_are_not_left_out() -> None:
+    """What is above them would fit as six rows of two leads and a rhythm strip."""
+    values = recording().values.copy()
+    values[10:] *= 0.05 / np.ptp(values[10:], axis=1).max()
+    page, _ = draw_page(replace(recording(), values=values), "azure", 3, layout="12x1")
+    assert find_panel(page_from_image(page)).layout == "12x1"
+
+
+def test_specks_of_a_broken_line_are_joined() -> None:
+    """A fax leaves every third pixel of a thin line."""
+    page, truth = drawn("plain", "3x4")
+    grey = np.array(page.convert("L"))
+    y, x = np.indices(grey.shape)
+    panel = find_panel(page_from_image(Image.fromarray(np.where((x + y) % 3 == 0, grey, 255))))
+    assert panel.layout == truth.layout
+    assert len(panel.leads) == 12
+
+
 def levels_found(levels: Sequence[int], height: int = 1000) -> list[float]:
     """Baselines of the rows that are found where wavy lines lie on these levels."""
     mask = np.zeros((height, 800), dtype=bool)
@@ -262,7 +289,9 @@ def test_rows_end_with_their_traces(beside: str) -> None:
     assert rows.right == (421.0 if late else 321.0)
 
 
-def test_a_frame_below_the_last_row_is_not_its_baseline() -> None:
+@pytest.mark.parametrize("desk", [0, 400])
+def test_a_frame_below_the_last_row_is_not_its_baseline(desk: int) -> None:
+    """On a photo the sheet fills a part of the picture."""
     levels, mm = np.array([60.0, 140.0]), 4.0
     mask = np.zeros((240, 640), dtype=bool)
     x = np.arange(40, 600)
@@ -272,6 +301,20 @@ def test_a_frame_below_the_last_row_is_not_its_baseline() -> None:
             mask[place : place + 3, column] = True
     mask[176:182, 20:620] = True  # thicker than the trace: more ink in each strip
     mask[20:182, [20, 21, 618, 619]] = True
+    mask = np.pad(mask, ((0, 0), (0, desk)))
     strokes = strokes_of(runs_of(mask))
     rows = refine_rows(strokes, long_strokes(strokes, mm), levels, mm)
     assert np.abs(rows.baselines[1, 60:580] - 141).max() < 6
+
+
+def test_a_broken_frame_behind_the_traces_may_be_left_out() -> None:
+    levels, mm = np.array([40.0, 100.0, 160.0, 220.0]), 4.0
+    mask = np.zeros((260, 400), dtype=bool)
+    for level in levels.astype(int):
+        for x in range(20, 321):
+            y = level - round(20 * max(0.0, 1 - abs(x % 60 - 30) / 5))
+            mask[y : level + 3, x] = True
+    mask[190:250, 340:343] = mask[240:250, 260:343] = True  # a piece of it crosses one baseline
+    strokes = strokes_of(runs_of(mask))
+    rows = refine_rows(strokes, long_strokes(strokes, mm), levels, mm)
+    assert (rows.right, rows.right - rows.spare) == (343.0, 321.0)

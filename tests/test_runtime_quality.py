@@ -25,6 +25,7 @@ from runtime.quality import (
     out_of_distribution,
 )
 from runtime.trace import LeadTrace
+from train.draw import Heart, draw_page, synthesise
 
 LIMITS = QualityLimits()
 
@@ -80,6 +81,13 @@ class TestPage:
         assert re.search(words, reason)
         assert ":" in reason
 
+    def test_thin_traces_on_a_large_sheet_are_not_blank(self):
+        """A panel of a quarter of the sheet, traces of 1 px: 2 pixels in 1,000 are ink."""
+        sheet = np.full((1400, 1000), 255, np.uint8)
+        for row in range(4):
+            sheet[100 + 61 * row, 100:700] = 0
+        assert check_page(page_from_image(Image.fromarray(sheet)), LIMITS) == ()
+
 
 class TestPanel:
     def test_single_strip_is_refused(self):
@@ -115,6 +123,34 @@ class TestPanel:
             page.crop((0, 0, half, page.height) if side == "left" else (half, 0, *page.size))
         )
 
+    @pytest.mark.parametrize(
+        ("side", "seeds"),
+        [
+            ("right", (0, 12, 13, 23, 47, 48)),
+            ("top", (7, 28, 34, 42, 58)),
+            ("bottom", (0, 13, 17, 21, 26)),
+        ],
+    )
+    def test_half_a_page_is_refused(self, side, seeds):
+        """What is left passes for twelve leads of half the length, or for those of its rows."""
+        from train.negatives.ruined import RUINED
+
+        name = f"{side}-half-missing"
+        streams = [np.random.default_rng([991, seed, sum(map(ord, name))]) for seed in seeds]
+        assert all(judged(RUINED[name](stream)) for stream in streams)
+
+    @pytest.mark.parametrize("turn", [0, 90, 180, 270])
+    def test_a_panel_that_begins_outside_the_picture_is_refused(self, turn):
+        page, truth = draw_page(synthesise(Heart(), 5), "azure", 3, layout="3x4")
+        top = round(float(truth.panel[0, 1])) + 5
+        whole, cut = (
+            page.crop((0, y, page.width, page.height)).rotate(-turn, expand=True)
+            for y in (top - 20, top)
+        )
+        assert judged(whole) == ()
+        (reason,) = judged(cut)
+        assert "edge of the picture" in reason
+
     def test_leads_of_two_hearts_are_refused(self):
         mixed = leads_mv()
         for lead in ("I", "aVR", "V1", "V4"):  # the top row from a faster heart
@@ -143,6 +179,10 @@ class TestPanel:
             {"min_px_per_mm": 50.0},
             {"min_sharpness": 50.0},
             {"min_margin_mm": 90.0},
+            {"min_above_mm": 900.0, "min_beside_mm": 0.0},
+            {"min_row_s": 11.0},
+            {"sharp": 50.0, "max_limb_residual_blurred": 0.0},
+            {"wide": 0.1, "max_limb_residual_wide": 0.0},
             {"min_coverage": 1.1},
             {"min_amplitude_mv": 9.0},
             {"max_steep": 0.0},

@@ -10,7 +10,9 @@ import pytest
 from runtime import area, panel, reading
 from runtime.ink import darkness_of, ink_threshold
 from runtime.page import page_from_image
-from runtime.reading import Reading, _read_ink, read_upright
+from runtime.pulse import Pulse
+from runtime.reading import Reading, _pulses_deny, _read_ink, read_upright
+from runtime.rows import Rows
 from train.draw import Heart, draw_page, synthesise
 
 
@@ -129,10 +131,20 @@ def test_a_page_is_read_whose_grid_is_as_dark_as_ink() -> None:
     page, truth = draw_page(synthesise(Heart(), 5), None, 700_032, layout="3x4+3")
     dark = darkness_of(page_from_image(page).grey)
     threshold = ink_threshold(dark)
-    misled = _read_ink(dark, threshold, 0, captured=False)
+    misled = _read_ink(dark, threshold, 0, captured=False, flat=False)
     assert truth.style == "azure"
     assert misled is None or misled.layout == "unknown"
     found = read_upright(dark, captured=False)
     assert found is not None
     assert found.fits
     assert (found.layout, found.fit < 0.05) == ("3x4+3", True)
+
+
+@pytest.mark.parametrize(("scale", "denied"), [(4.25, False), (5.5, True)])
+def test_pulses_deny_no_grid_that_the_length_of_the_rows_confirms(
+    scale: float, denied: bool
+) -> None:
+    """A pulse of 47 px has 11 mm at the one scale and 8.5 mm at the other; at the rows', 10.6."""
+    pulse = Pulse(80, 108, 47.0)
+    rows = Rows(np.zeros((1, 1300)), np.zeros(1), 121.0, 1227.0, (pulse,))
+    assert _pulses_deny(rows, scale) == denied

@@ -35,7 +35,7 @@ KINDS: Final[dict[str, tuple[dict[str, Painter], int]]] = {
     "code": (CODES, 4),
     "scan": (SCANS, 6),
     "strip": (STRIPS, 8),
-    "ruined": (RUINED, 8),
+    "ruined": (RUINED, 24),
 }
 #: Variants of every photograph.
 PHOTOGRAPH_VARIANTS: Final = 5

@@ -119,10 +119,6 @@ def panel_area(
     area = _grid_area(darkness, mask, rows, mm, noisy=noisy, whole=whole)
     if area is None and noisy:
         area = _framed(darkness, own, rows, mm)
-    if area is None or not _has_print(runs, area, own, rows, mm):
-        return area or own
-    if not noisy:  # the paper may be as dark even so
-        area = _grid_area(darkness, mask, rows, mm, noisy=True, whole=whole)
     return own if area is None or _has_print(runs, area, own, rows, mm) else area
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.area import panel_area
 from runtime.extent import extent_of_lines
-from runtime.ink import ink_of
-from runtime.rows import Rows
 
 MM = 5.0
 TOP, BOTTOM = 240, 840
@@ -56,19 +53,3 @@ def test_a_picture_too_low_for_a_grid_has_none() -> None:
         extent_of_lines(np.zeros((30, 400), np.uint8), np.zeros((30, 400), bool), (5, 20), MM)
         is None
     )
-
-
-def test_paper_as_dark_as_its_grid_does_not_hide_where_it_ends() -> None:
-    """A level scan of a grey sheet is read like a cart's own file at first."""
-    darkness = sheet(grid=True) // 2 + np.uint8(8)
-    darkness[:TOP] += 2  # uneven light
-    levels = np.array([400.0, 540.0, 680.0])
-    for level in levels.astype(int):
-        darkness[level : level + 3] = 200
-    mask, runs = ink_of(darkness, 30)
-    trace = runs.where((runs.top > TOP) & (runs.bottom < BOTTOM))
-    rows = Rows(np.repeat(levels[:, None], 1200, axis=1), levels, 20.0, 1180.0)
-    found = panel_area(darkness, mask, runs, trace, rows, noisy=False)
-    assert found.source == "grid"
-    assert found.top == pytest.approx(TOP, abs=2 * MM)
-    assert found.bottom == pytest.approx(BOTTOM, abs=2 * MM)

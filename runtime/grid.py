@@ -29,8 +29,8 @@ MIN_POWER = 28.0
 MIN_DARKNESS = 1.0
 #: The rows of a page that was cut off are taken for 10 s, and the scale for less than it is: two or
 #: three fine lines, or half the way between two bold ones, then pass for 5 mm. The true bold lines
-#: are so many times as far apart, and have power at orders at which those taken for them have none
-#: (up to 3.3 on whole pages; nine in ten of those cut off have more than 4).
+#: are so many times as far apart, and have at least this power at the given orders, at which those
+#: taken for them have none.
 CUT = ((2.5, (2, 3, 4)), (2.0, (3, 5, 7)), (5 / 3, (2, 3, 4)))
 CUT_POWER = 4.0
 #: Largest disagreement of the two directions; a straightened photo may be a little out of square.

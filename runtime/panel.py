@@ -157,14 +157,14 @@ def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float
         straight = warp(darkness, matrix, size)
         captured = True
     for number, (turn, flat, joined) in enumerate(LOOKS):
-        picture = _joined(straight) if joined else straight
+        picture = _softened(straight) if joined else straight
         reading, turned = first, turn
         if number or captured:
             reading = read_upright(_turned(picture, turn), captured=captured, flat=flat)
         if reading is not None and reading.upside_down < reading.fit:
             turned = turn + 180
             reading = read_upright(_turned(picture, turned), captured=captured, flat=flat)
-        if flat and not _believed(reading, turn, [reading for reading, _ in found]):
+        if flat and not _believed(reading, turn, [one for one, _ in found]):
             continue
         found.append((reading, _turning(size, turned) @ matrix))
         if reading is not None and reading.fits:
@@ -186,7 +186,7 @@ def _believed(reading: Reading | None, turn: int, earlier: list[Reading | None])
     return not told or (reading.fits and reading.layout in told)
 
 
-def _joined(darkness: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _softened(darkness: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Soften a picture, so that the specks of a broken line join: a fax of a thin one."""
     from PIL import ImageFilter  # most pages need none
 

@@ -195,8 +195,10 @@ def long_strokes(strokes: Strokes, mm: float, *, flat: bool = False) -> Runs:
     wide = np.flatnonzero(strokes.widths() >= TRACE_WIDTH_MM * mm)
     if wide.size == 0:
         return runs.where(np.zeros(count, dtype=bool))
+    keep = np.zeros(count, dtype=bool)
+    keep[wide] = True
     if flat:
-        return runs.where(strokes.widths() >= TRACE_WIDTH_MM * mm)
+        return runs.where(keep)
     order = wide[np.argsort(labels[wide])]
     own = labels[order]
     first = np.concatenate([[0], np.flatnonzero(own[1:] != own[:-1]) + 1])
@@ -204,7 +206,6 @@ def long_strokes(strokes: Strokes, mm: float, *, flat: bool = False) -> Runs:
     bottom = np.maximum.reduceat(runs.bottom[order], first)
     tall = np.zeros(count, dtype=bool)
     tall[own[first]] = bottom - top > FLAT_MM * mm
-    keep = np.zeros(count, dtype=bool)
     keep[wide] = tall[labels[wide]]
     return runs.where(keep)
 

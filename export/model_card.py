@@ -105,8 +105,10 @@ def _recordings(recordings: Mapping[str, Any] | None) -> list[str]:
         return []
     return [
         f"The networks also learnt from {recordings['n']} digital recordings of other hospitals "
-        f"(half of the patients, at half weight; content hash `{recordings['sha256'][:16]}`); "
-        "no figure of protocol P2 is measured on them.",
+        f"(half of the patients, at half weight; content hash `{recordings['sha256'][:16]}`), each "
+        f"also drawn as pages and read back; {recordings['other']} of them are of no class of ours "
+        "and only ask for one answer to all their pages. No figure of protocol P2 is measured on "
+        "them.",
         "",
     ]
 

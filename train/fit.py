@@ -19,8 +19,10 @@ import numpy as np
 from runtime.errors import UsageError
 from runtime.labels import LABELS
 from runtime.preprocess import Preprocess
+from train.agreement import agreeing_loss, told_accuracy
 from train.architecture import ARCHITECTURES
 from train.augment import SignalAugmentation, draw, vary
+from train.examples import Examples
 from train.progress import bar
 from train.recordings import read_key
 from train.split import inner_validation
@@ -69,8 +71,10 @@ class FitOptions:
         (Zhang et al. 2018); 0: never.
     recordings_weight
         Of one recording of `train.recordings` beside a page of its class.
-    reduced_share
-        Probability that a page is shown as a smaller copy of it was read (`train.reduced`).
+    agreement
+        Weight of the divergence between a network's answers to two readings of one heart
+        (`train.agreement`), where there are two: a page and a smaller copy of it
+        (`train.reduced`), a recording and a page drawn of it (`train.recordings`).
     teacher, teacher_share
         Folder of a trial whose fold models' probabilities are mixed into the targets with this
         share; empty: the labels alone.
@@ -78,7 +82,7 @@ class FitOptions:
         Changes of the training pages.
     """
 
-    epochs: int = 30
+    epochs: int = 20
     batch: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
@@ -89,7 +93,7 @@ class FitOptions:
     averaging: float = 0.7
     mixup: float = 0.0
     recordings_weight: float = 0.5
-    reduced_share: float = 0.5
+    agreement: float = 2.0
     teacher: str = ""
     teacher_share: float = 0.5
     augmentation: SignalAugmentation = field(default_factory=SignalAugmentation)
@@ -124,7 +128,7 @@ class FitJob:
     recordings
         recordings.npz fitted beside the training part (`train.recordings`); None: pages alone.
     reduced
-        reduced.npz of the same pages (`train.reduced`); None: no page is shown smaller.
+        reduced.npz of the same pages (`train.reduced`); None: pages have no second reading.
     """
 
     name: str
@@ -268,6 +272,8 @@ class _Fit:
             self.preprocess = Preprocess.from_manifest(json.loads(str(stored["preprocess"])))
         self.labels = np.array(job.labels)
         self._part()
+        self.weights = class_weights(self.labels[self.train], self.options.balance)
+        self.examples = self._all_examples()
         shape = (*self.values.shape[1:], 1)
         architecture = ARCHITECTURES[job.architecture]
         self.model = cnn.build(architecture.fitted, shape)
@@ -277,15 +283,15 @@ class _Fit:
             keras.optimizers.AdamW(
                 self.options.learning_rate, weight_decay=self.options.weight_decay
             ),
-            keras.losses.CategoricalCrossentropy(
-                from_logits=True, label_smoothing=self.options.label_smoothing
+            agreeing_loss(
+                self.options.agreement,
+                self.options.label_smoothing,
+                readings=1 if self.examples.elsewhere is None else 2,
             ),
             weighted_metrics=[],
-            metrics=["accuracy"],
+            metrics=[told_accuracy],
         )
         self.learner.optimizer.build(self.learner.trainable_variables)
-        self.weights = class_weights(self.labels[self.train], self.options.balance)
-        self._set_examples()
         self.mean = [w.copy() for w in self.model.get_weights()]
         self.best = self.mean
         self.best_loss, self.best_epoch, self.epoch = np.inf, 0, 0
@@ -343,37 +349,32 @@ class _Fit:
             row.update(self._validate())
         self.history.append(row)
 
-    def _set_examples(self) -> None:
-        """Set signals [n, 12, m], targets [n, 5] and weights [n] of what a pass goes over."""
+    def _all_examples(self) -> Examples:
+        """Return what a pass goes over: the pages, and recordings beside them."""
+        pages = self._pages()
+        if self.job.recordings is None:
+            return pages
+        return pages + self._recordings(self.job.recordings)
+
+    def _pages(self) -> Examples:
         labels = self.labels[self.train]
-        self.examples = self.signals[self.train]
-        self.targets = np.eye(len(LABELS), dtype=np.float32)[labels]
-        self.example_weights = self.weights[labels]
+        targets = np.eye(len(LABELS), dtype=np.float32)[labels]
         if self.options.teacher:
             share = self.options.teacher_share
-            self.targets = (1 - share) * self.targets + share * self._taught()
-        self.smaller: np.ndarray | None = None
-        if self.job.reduced is not None and self.options.reduced_share:
-            self._set_smaller(self.job.reduced)
-        if self.job.recordings is not None:
-            self._add_recordings(self.job.recordings)
+            targets = (1 - share) * targets + share * self._taught()
+        smaller = None
+        if self.job.reduced is not None:
+            with np.load(self.job.reduced, allow_pickle=False) as stored:
+                smaller = stored["signals"][:, self.train]
+        return Examples(self.signals[self.train], targets, self.weights[labels], smaller)
 
-    def _set_smaller(self, file: Path) -> None:
-        """Set the signals of smaller pages, [k, pages, 12, m]; one that was misread is itself."""
+    def _recordings(self, file: Path) -> Examples:
         with np.load(file, allow_pickle=False) as stored:
-            smaller = stored["signals"][:, self.train]
-        misread = ~np.isfinite(smaller).any(axis=(2, 3))
-        self.smaller = np.where(misread[:, :, None, None], self.examples, smaller)
-
-    def _shown(self, chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the signals of some examples, some pages as a smaller copy was read."""
-        signals: np.ndarray = self.examples[chosen]
-        if self.smaller is not None:
-            sizes, pages = self.smaller.shape[:2]
-            size = rng.integers(0, sizes, len(chosen))
-            small = (rng.random(len(chosen)) < self.options.reduced_share) & (chosen < pages)
-            signals[small] = self.smaller[size[small], chosen[small]]
-        return signals
+            signals, labels, drawn = stored["signals"], stored["labels"], stored["drawn"]
+        told = labels >= 0
+        targets = np.eye(len(LABELS), dtype=np.float32)[labels] * told[:, None]
+        weights = self.options.recordings_weight * np.where(told, self.weights[labels], 1.0)
+        return Examples(signals, targets.astype(np.float32), weights, drawn)
 
     def _taught(self) -> np.ndarray:
         """Return the teacher's probabilities of the training part, float32 [n, 5]."""
@@ -385,32 +386,36 @@ class _Fit:
         taught = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
         return np.asarray(taught, dtype=np.float32)
 
-    def _add_recordings(self, file: Path) -> None:
-        with np.load(file, allow_pickle=False) as stored:
-            signals, labels = stored["signals"], stored["labels"]
-        eye = np.eye(len(LABELS), dtype=np.float32)
-        weights = self.options.recordings_weight * self.weights[labels]
-        self.examples = np.concatenate([self.examples, signals])
-        self.targets = np.concatenate([self.targets, eye[labels]])
-        self.example_weights = np.concatenate([self.example_weights, weights])
-
     def _steps(self, rng: np.random.Generator) -> tuple[float, float]:
         """Go once over the training part; return its mean loss and accuracy."""
         order = rng.permutation(len(self.examples))
         total = np.zeros(2)
         for start in range(0, len(order), self.options.batch):
             chosen = order[start : start + self.options.batch]
-            shown = self._shown(chosen, rng)
-            varied = vary(shown, self.preprocess, self.options.augmentation, rng)
-            x, y = draw(varied, self.preprocess), self.targets[chosen]
-            weight = self.example_weights[chosen]
-            if self.options.mixup:
-                x, y, weight = mixed(x, y, weight, self.options.mixup, rng)
+            x, y, weight = self._batch(chosen, rng)
             self.learner.reset_metrics()
             logs = self.learner.train_on_batch(x, y, sample_weight=weight)
             total += len(chosen) * np.array(logs[:2], dtype=float)
         loss, accuracy = total / len(order)
         return float(loss), float(accuracy)
+
+    def _batch(
+        self, chosen: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return pages, targets and weights: all in one reading, then all in the other."""
+        readings = self.examples.readings(chosen, rng)
+        state = rng.bit_generator.state
+        parts = []
+        for signals in readings:
+            rng.bit_generator.state = state  # varied alike: nothing but the reading differs
+            varied = vary(signals, self.preprocess, self.options.augmentation, rng)
+            x, y = draw(varied, self.preprocess), self.examples.targets[chosen]
+            weight = self.examples.weights[chosen]
+            if self.options.mixup:
+                x, y, weight = mixed(x, y, weight, self.options.mixup, rng)
+            parts.append((x, y, weight))
+        x, y, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return x, y, weight
 
     def _validate(self) -> dict[str, float]:
         """Judge the mean weights on the watched pages; keep the best where these choose."""

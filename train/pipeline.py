@@ -74,15 +74,17 @@ def train(data: Path, out: Path, config: TrainConfig) -> RunFolder:
     if any(name in NETWORKS for name in config.models):
         load_reduced(dataset, pages.layouts, preprocess, folder.reduced, config.processes)
     if config.signals:
-        count = write_recordings(Path(config.signals), preprocess, folder.recordings)
-        say(f"{count} recordings of other hospitals beside the pages")
+        beside = write_recordings(
+            Path(config.signals), preprocess, folder.recordings, config.processes
+        )
+        say(f"{beside['n']} recordings of other hospitals beside the pages")
     models, metrics = _all_models(training, dataset, folder, config)
     write_json(folder.metrics, {"schema": "ecg-edge/metrics/1", **metrics})
     run_json = _run_json(dataset, preprocess, config, models)
     if folder.reduced.is_file():
         run_json["reduced"] = {"sizes": list(SIZES), "sha256": read_key(folder.reduced)}
     if config.signals:
-        run_json["recordings"] = {"n": count, "sha256": read_key(folder.recordings)}
+        run_json["recordings"] = beside
     write_json(folder.run_json, run_json)
     from train.report import write_report
 

@@ -1,8 +1,8 @@
 """Reads the pages of a data set at smaller sizes too, so that an answer does not hang on the size.
 
 A page of fewer pixels is read less sharply: narrow waves lose height, flanks move. A network that
-has seen every page at one size only takes such a difference for one of the heart. The readings of
-the smaller pages stand in for the page's own in part of a fit's passes (`train.fit`).
+has seen every page at one size only takes such a difference for one of the heart. A fit shows
+the reading of a smaller page beside the page's own (`train.examples`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from runtime.errors import PageError
 from runtime.labels import LEADS
-from runtime.page import open_document
-from runtime.panel import find_panel
 from runtime.preprocess import Preprocess
 from train.dataset import Dataset
 from train.progress import bar
+from train.tensors import signals_as
 
 SIZES = (0.76, 0.58)
 """Of the pages of ecg5, which are at 43 % of the carts' own size: 33 and 25 % of that."""
@@ -85,18 +83,13 @@ def _key(dataset: Dataset, layouts: np.ndarray, preprocess: Preprocess) -> str:
 def _read(job: tuple[Path, str, Preprocess]) -> np.ndarray:
     """Return the signals of one page at all sizes, float32 [len(SIZES), 12, m] mV."""
     path, layout, preprocess = job
-    signals = np.full((len(SIZES), len(LEADS), preprocess.samples), np.nan, np.float32)
     try:
         with Image.open(path) as opened:
             page = opened.convert("RGB")
-        for index, size in enumerate(SIZES):
-            with open_document(jpeg_bytes(shrunk(page, size), JPEG_QUALITY)) as document:
-                panel = find_panel(document.read(1))
-            if panel.layout == layout:
-                signals[index] = preprocess.signals(panel.leads)
-    except (PageError, OSError):  # what cannot be read stays out, as it does at its own size
-        pass
-    return signals
+    except OSError:  # what cannot be read stays out, as it does at its own size
+        return np.full((len(SIZES), len(LEADS), preprocess.samples), np.nan, np.float32)
+    copies = (jpeg_bytes(shrunk(page, size), JPEG_QUALITY) for size in SIZES)
+    return np.stack([signals_as(layout, copy, preprocess) for copy in copies])
 
 
 def shrunk(page: Image.Image, scale: float) -> Image.Image:

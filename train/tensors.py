@@ -73,6 +73,20 @@ def read_page(path: Path, preprocess: Preprocess) -> tuple[np.ndarray, np.ndarra
     return np.rint(tensor[..., 0] * LEVELS).astype(np.uint8), signals, panel.layout
 
 
+def signals_as(layout: str, data: bytes, preprocess: Preprocess) -> np.ndarray:
+    """Return the signals of a page in memory, float32 [12, m] mV, if it is taken for a layout.
+
+    NaN throughout where it is taken for another one, so misread, or cannot be read.
+    """
+    nothing = np.full((len(LEADS), preprocess.samples), np.nan, np.float32)
+    try:
+        with open_document(data) as document:
+            panel = find_panel(document.read(1))
+    except PageError:
+        return nothing
+    return preprocess.signals(panel.leads) if panel.layout == layout else nothing
+
+
 def _samples(preprocess: Preprocess) -> int:
     return preprocess.cell_width * SUBSAMPLES + 1
 

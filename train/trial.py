@@ -92,7 +92,7 @@ def trial_jobs(trial: Trial) -> list[FitJob]:
     recordings = trial.out / "recordings.npz" if config.signals else None
     if recordings is not None:
         trial.out.mkdir(parents=True, exist_ok=True)
-        write_recordings(Path(config.signals), Preprocess(), recordings)
+        write_recordings(Path(config.signals), Preprocess(), recordings, config.processes)
     return [
         replace(
             jobs[k],

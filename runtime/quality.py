@@ -70,7 +70,7 @@ class QualityLimits(Record):
     min_coverage : float
         Share of the leads' length on which there is a trace.
     min_amplitude_mv, max_amplitude_mv : float
-        Height of the usual lead, mV.
+        Height of the usual lead, mV. That of a heart of low voltage may be half a small square.
     max_steep : float
         Share of the time in which the trace is steep; an ECG's is steep in the QRS complex only.
     min_roughness : float
@@ -80,6 +80,8 @@ class QualityLimits(Record):
         together; see :class:`runtime.plausibility.Plausibility`.
     sharp, max_limb_residual_blurred : float
         Below this sharpness the limb leads must fit this well.
+    low, max_limb_residual_low : float
+        So they must where the usual lead is lower than this, mV.
     wide, max_limb_residual_wide : float
         So they must where the picture is so many times as wide as it is high: carts print no such
         sheets, so it may be a part of one.
@@ -99,15 +101,17 @@ class QualityLimits(Record):
     min_beside_mm: float = 2.0
     min_row_s: float = 8.0
     min_coverage: float = 0.7
-    min_amplitude_mv: float = 0.1
+    min_amplitude_mv: float = 0.04
     max_amplitude_mv: float = 6.0
     max_steep: float = 0.45
-    min_roughness: float = 0.004
+    min_roughness: float = 0.002
     max_limb_residual: float = 0.7
     min_synchrony: float = 0.25
     min_chest_residual: float = 0.35
     sharp: float = 1.25
     max_limb_residual_blurred: float = 0.3
+    low: float = 0.1
+    max_limb_residual_low: float = 0.5
     wide: float = 2.2
     max_limb_residual_wide: float = 0.2
 
@@ -215,8 +219,9 @@ def _check_leads(panel: Panel, found: Plausibility, limits: QualityLimits) -> tu
     drawn = found.steep > limits.max_steep or found.roughness < limits.min_roughness
     if not amplitude_fits or drawn:
         return (f"{_NO_ECG}: the lines on it are not those of an ECG; give an ECG page",)
+    low = found.amplitude_mv < limits.low
     if (
-        found.limb_residual > limits.max_limb_residual
+        found.limb_residual > (limits.max_limb_residual_low if low else limits.max_limb_residual)
         or found.synchrony < limits.min_synchrony
         or (panel.layout.startswith("6x2") and _limb_leads_twice(found, limits))
     ):

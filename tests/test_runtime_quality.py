@@ -14,6 +14,7 @@ from sample_files import RATE_HZ, ecg_page, leads_mv, needs
 
 from runtime.drawing import draw_leads
 from runtime.errors import BundleError
+from runtime.labels import LEADS
 from runtime.page import open_document, page_from_image
 from runtime.panel import find_panel
 from runtime.plausibility import measure_leads, sharpness
@@ -171,6 +172,24 @@ class TestPanel:
             assert bool(_check_leads(panel, read, LIMITS)) == refused
             assert not _check_leads(panel._replace(layout="3x4"), read, LIMITS)
 
+    def test_low_voltage_passes_where_the_limb_leads_fit(self):
+        low = np.stack([0.08 * leads_mv()[name] for name in LEADS]).astype(np.float32)
+        page = page_from_image(draw_page(low, "azure", 1, layout="3x4", px_per_mm=8.0)[0])
+        panel = find_panel(page)
+        found = measure_leads(panel.leads)
+        assert LIMITS.min_amplitude_mv < found.amplitude_mv < LIMITS.low
+        assert check_panel(page, panel, LIMITS) == ()
+        apart = found._replace(limb_residual=LIMITS.max_limb_residual_low + 0.1)
+        assert apart.limb_residual < LIMITS.max_limb_residual
+        assert "do not fit" in _check_leads(panel, apart, LIMITS)[0]
+        assert _check_leads(panel, apart._replace(amplitude_mv=LIMITS.low), LIMITS) == ()
+
+    def test_a_high_smooth_heart_passes_and_a_ruled_line_does_not(self):
+        panel = find_panel(page_from_image(ecg_page()))
+        found = measure_leads(panel.leads)
+        assert _check_leads(panel, found._replace(roughness=0.0035), LIMITS) == ()
+        assert "not those" in _check_leads(panel, found._replace(roughness=0.0), LIMITS)[0]
+
     def test_each_limit_can_refuse(self):
         page = page_from_image(ecg_page())
         panel = find_panel(page)
@@ -182,6 +201,8 @@ class TestPanel:
             {"min_above_mm": 900.0, "min_beside_mm": 0.0},
             {"min_row_s": 11.0},
             {"sharp": 50.0, "max_limb_residual_blurred": 0.0},
+            {"low": 9.0, "max_limb_residual_low": 0.0},
+            {"min_roughness": 0.9},
             {"wide": 0.1, "max_limb_residual_wide": 0.0},
             {"min_coverage": 1.1},
             {"min_amplitude_mv": 9.0},

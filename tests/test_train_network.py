@@ -134,6 +134,14 @@ def write_tensors(file: Path) -> None:
     )
 
 
+def write_recordings_file(folder: Path, signals: np.ndarray, labels: np.ndarray) -> None:
+    """Write recordings.npz: of each one drawn page, read 5 mV too high, and one misread."""
+    drawn = np.stack([signals + 5, np.full_like(signals, np.nan)])
+    np.savez(
+        folder / "recordings.npz", signals=signals, labels=labels, drawn=drawn, key=np.array("r")
+    )
+
+
 def fitted_beside(folder: Path) -> dict[str, Any]:
     """Set up a fit with recordings, a teacher and mixing, and run it (in a child process)."""
     from runtime.errors import UsageError
@@ -142,8 +150,7 @@ def fitted_beside(folder: Path) -> dict[str, Any]:
     write_tensors(folder / "tensors.npz")
     with np.load(folder / "tensors.npz") as stored:
         signals = stored["signals"][:4] + 1
-    labels = np.array([0, 1, 1, 4])
-    np.savez(folder / "recordings.npz", signals=signals, labels=labels, key=np.array("r"))
+    write_recordings_file(folder, signals, np.array([0, 1, 1, -1]))
     job = small_job(folder / "a" / "fold-0", folder / "tensors.npz", 30)
     options = replace(job.options, epochs=1, balance=0.0, recordings_weight=0.25, mixup=0.3)
     options = replace(options, teacher=str(folder / "teacher"), teacher_share=0.75)
@@ -167,16 +174,17 @@ def fitted_beside(folder: Path) -> dict[str, Any]:
         "fitted": np.asarray(state.model(x, training=False)["features"]),
         "features": result.features,
         "labels": state.labels[state.train],
-        "examples": state.examples[-4:] - signals,
-        "targets": state.targets,
-        "weights": state.example_weights,
+        "examples": state.examples.signals[-4:] - signals,
+        "targets": state.examples.targets,
+        "weights": state.examples.weights,
         "logits": result.logits,
     }
 
 
-def shown_smaller(folder: Path) -> dict[str, Any]:
-    """Draw what a fit shows of two pages and of a recording (in a child process)."""
+def shown_twice(folder: Path) -> dict[str, Any]:
+    """Return what a fit shows of two pages and a recording, and batches (in a child process)."""
     from train import fit
+    from train.augment import draw, vary
 
     write_tensors(folder / "tensors.npz")
     with np.load(folder / "tensors.npz") as stored:
@@ -184,19 +192,54 @@ def shown_smaller(folder: Path) -> dict[str, Any]:
     smaller = np.stack([signals + 10, signals + 20])
     smaller[1, 2] = np.nan  # misread at that size
     np.savez(folder / "reduced.npz", signals=smaller, key=np.array("s"))
-    np.savez(folder / "recordings.npz", signals=signals[:4], labels=np.arange(4), key=np.array("r"))
+    write_recordings_file(folder, signals[:4], np.arange(4))
     job = small_job(folder / "a" / "fold-0", folder / "tensors.npz", 30)
-    options = replace(job.options, validation_share=0.0, reduced_share=0.5)
-    job = replace(job, options=options, recordings=folder / "recordings.npz")
-    job = replace(job, reduced=folder / "reduced.npz")
+    job = replace(job, options=replace(job.options, validation_share=0.0))
+    alone = fit._Fit(job)
+    job = replace(job, recordings=folder / "recordings.npz", reduced=folder / "reduced.npz")
     state, rng = fit._Fit(job), np.random.default_rng(0)
     chosen = np.repeat([1, 2, len(state.examples) - 1], 400)
-    by = np.rint((state._shown(chosen, rng) - state.examples[chosen]).mean(axis=(1, 2)))
-    other = replace(job, reduced=None)
+    own, other = state.examples.readings(chosen, rng)
+    by = np.rint((other - own).mean(axis=(1, 2)))
+    misread = np.full(8, len(state.examples) - 1)
+    state.examples.elsewhere[:, misread] = np.nan
+    x, y, weight = state._batch(misread, np.random.default_rng(5))
+    once = alone._batch(np.array([1, 2]), np.random.default_rng(5))[0]
+    rng = np.random.default_rng(5)
+    varied = vary(alone.examples.signals[1:3], alone.preprocess, job.options.augmentation, rng)
     return {
         "offsets": by.reshape(3, 400),
-        "without": fit._Fit(other).smaller,
-        "fingerprints": (fit._fingerprint(job), fit._fingerprint(other)),
+        "own": own - state.examples.signals[chosen],
+        "halves": (x[:8] - x[8:], y[:8] - y[8:], weight[:8] - weight[8:]),
+        "differ": np.ptp(x[:8], axis=0).max(),
+        "once": once - draw(varied, alone.preprocess),
+        "fingerprints": (fit._fingerprint(job), fit._fingerprint(replace(job, reduced=None))),
+    }
+
+
+def losses(_: None) -> dict[str, Any]:
+    """Ask the loss and the metric for some batches (in a child process)."""
+    import keras
+
+    from train.agreement import agreeing_loss, told_accuracy
+
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(6, 5)).astype(np.float32)
+    targets = np.eye(5, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]
+    targets[[2, 5]] = 0  # of no class of ours
+    usual = keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=0.1, reduction=None
+    )
+    twice = np.concatenate([logits[:3], logits[:3]])
+    return {
+        "logits": logits,
+        "usual": np.asarray(usual(targets, logits)),
+        "one": np.asarray(agreeing_loss(2.0, 0.1, readings=1)(targets, logits)),
+        "two": np.asarray(agreeing_loss(2.0, 0.1, readings=2)(targets, logits)),
+        "agreed": np.asarray(agreeing_loss(2.0, 0.1, readings=2)(targets, twice)),
+        "apart": np.asarray(agreeing_loss(0.0, 0.1, readings=2)(targets, twice)),
+        "accuracy": float(np.mean(told_accuracy(targets, logits))),
+        "right": np.argmax(logits, 1)[[0, 1, 3, 4]] == [0, 1, 0, 1],
     }
 
 
@@ -261,7 +304,8 @@ def test_recordings_and_a_teacher_stand_beside_pages_and_views_answer(tmp_path: 
     assert not found["examples"].any()
     taught = np.eye(5)[found["labels"]] / 4 + 0.75 * np.eye(5)[2]
     assert np.allclose(found["targets"][:-4], taught)
-    assert np.array_equal(found["targets"][-4:], np.eye(5)[[0, 1, 1, 4]])
+    assert np.array_equal(found["targets"][-4:-1], np.eye(5)[[0, 1, 1]])
+    assert not found["targets"][-1].any()  # of no class of ours
     assert np.allclose(found["weights"][:-4], 1.0)
     assert np.allclose(found["weights"][-4:], 0.25)
     assert np.isfinite(found["logits"]).all()
@@ -278,8 +322,8 @@ def test_resumed_fit_equals_one_that_was_never_interrupted(tmp_path: Path) -> No
     assert resumed.best_epoch == straight.best_epoch
 
 
-def test_half_of_the_pages_are_shown_as_a_smaller_copy_was_read(tmp_path: Path) -> None:
-    found = in_processes(shown_smaller, [tmp_path], 1)[0]
+def test_a_heart_is_shown_in_its_own_reading_and_in_one_from_elsewhere(tmp_path: Path) -> None:
+    found = in_processes(shown_twice, [tmp_path], 1)[0]
     page, misread, recording = (
         {
             value: int(count)
@@ -287,10 +331,26 @@ def test_half_of_the_pages_are_shown_as_a_smaller_copy_was_read(tmp_path: Path) 
         }
         for row in found["offsets"]
     )
-    assert set(page) == {0.0, 10.0, 20.0}
-    assert 160 < page[0.0] < 240
-    assert 70 < page[10.0] < 130
+    assert not found["own"].any()
+    assert set(page) == {10.0, 20.0}
+    assert 160 < page[10.0] < 240
     assert set(misread) == {0.0, 10.0}
-    assert set(recording) == {0.0}
-    assert found["without"] is None
+    assert set(recording) == {0.0, 5.0}
+    # Both are varied alike: what was misread elsewhere is the same picture twice.
+    assert found["differ"] > 0
+    assert not any(part.any() for part in found["halves"])
+    assert not found["once"].any()
     assert found["fingerprints"][0] != found["fingerprints"][1]
+
+
+def test_loss_asks_for_the_label_and_for_one_answer_to_two_readings() -> None:
+    found = in_processes(losses, [None], 1)[0]
+    told = [0, 1, 3, 4]
+    assert np.allclose(found["one"][told], found["usual"][told], atol=1e-5)
+    assert np.allclose(found["one"][[2, 5]], 0)
+    log_p = found["logits"] - np.logaddexp.reduce(found["logits"], axis=1, keepdims=True)
+    one, other = log_p[:3], log_p[3:]
+    apart = ((np.exp(one) - np.exp(other)) * (one - other)).sum(axis=1)  # 2 x half of it
+    assert np.allclose(found["two"] - found["one"], np.tile(apart, 2), atol=1e-5)
+    assert np.allclose(found["agreed"], found["apart"])
+    assert found["accuracy"] == pytest.approx(found["right"].mean())

@@ -16,16 +16,18 @@ from runtime.errors import NoInputError, UsageError
 from runtime.page import page_from_image
 from runtime.panel import find_panel
 from runtime.preprocess import Preprocess
-from train.draw import draw_page, encode_page, heart_of_class, synthesise
+from train.draw import RecordingFolder, draw_page, encode_page, heart_of_class, synthesise
 from train.reading import add_parser, run
 from train.reading.drawn import Outcome, measure_drawn, rates_of_drawn
 from train.reading.ecg5 import Ecg5Page, read_ecg5
 from train.reading.fidelity import fidelity, fidelity_record
 from train.reading.geometry import overlap
 from train.reading.invariance import StyledPage, blanking, rates_of_styles
+from train.reading.measure import Study
 from train.reading.probe import probe_layout
 from train.reading.rates import Rate, rate_of
 from train.reading.reader import open_reader
+from train.recordings import for_training
 
 SQUARE = np.array([[0, 0], [10, 0], [10, 10], [0, 10]], np.float32)
 
@@ -215,6 +217,26 @@ def test_command_writes_json_report_and_contact_sheet(tmp_path: Path) -> None:
     assert "drawn" in json.loads((tmp_path / "out" / "reading.json").read_text())
     with Image.open(tmp_path / "out" / "contact-sheet.png") as sheet:
         assert sheet.size[0] == 4000
+
+
+def test_what_judges_a_network_is_drawn_of_hearts_it_was_not_fitted_on(tmp_path: Path) -> None:
+    signals = tmp_path / "signals"
+    signals.mkdir()
+    one = synthesise(heart_of_class("normal", 0), 0).values
+    np.savez(signals / "signals.npz", signals=(np.stack([one] * 9) * 1000).astype(np.int16))
+    rows = [f"{i},s,{i},p{i},normal,x,5000\n" for i in range(9)]
+    head = "row,source,record,patient,class,detail,n_valid\n"
+    (signals / "manifest.csv").write_text(head + "".join(rows))
+    apart = [r for r in RecordingFolder(signals) if not for_training(r)]
+    assert 0 < len(apart) < 9
+    study = Study(signals, tmp_path, tmp_path, tmp_path, None, 1, 1, seed=1)
+    shown = {study._heart(i).findings["patient"] for i in range(20)}
+    assert shown == {r.findings["patient"] for r in apart}
+    fitted_on = next(r.findings["patient"] for r in RecordingFolder(signals) if for_training(r))
+    rows = [f"{i},s,{i},{fitted_on},normal,x,5000\n" for i in range(9)]
+    (signals / "manifest.csv").write_text(head + "".join(rows))
+    with pytest.raises(NoInputError, match="more patients"):
+        Study(signals, tmp_path, tmp_path, tmp_path, None, 1, 1, seed=1)._heart(0)
 
 
 def test_unknown_part_and_missing_data_are_usage_and_input_errors(tmp_path: Path) -> None:

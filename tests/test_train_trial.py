@@ -19,7 +19,7 @@ from train.config import TrainConfig, with_settings
 from train.draw import Recording, heart_of_class, synthesise
 from train.fit import mixed
 from train.predict import PredictJob, moved
-from train.recordings import for_training, read_key, recording_signals, write_recordings
+from train.recordings import PAGES, for_training, read_key, recording_signals, write_recordings
 from train.run_folder import SCHEMA, Predictions, write_oof
 from train.split import SplitRow, write_splits
 from train.trial import Trial, average, fit_trial, moved_pages, table_row
@@ -79,18 +79,29 @@ def recordings(folder: Path, patients: int) -> Path:
     return folder
 
 
-def test_only_the_training_half_of_the_patients_is_written(tmp_path: Path) -> None:
+def test_only_the_training_half_of_the_patients_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, file = recordings(tmp_path, 9), tmp_path / "recordings.npz"
-    count = write_recordings(folder, Preprocess(), file)
-    with np.load(file) as stored:
-        assert stored["signals"].shape == (count, 12, 128 * SUBSAMPLES + 1)
-        assert (stored["labels"] == 0).all()
+    beside = write_recordings(folder, Preprocess(), file)
     blank = np.zeros((12, 10), np.float32)
-    fit = [for_training(Recording(blank, "s", findings={"patient": f"p{i}"})) for i in range(8)]
-    assert 0 < count == sum(fit) < 8
-    before = read_key(file)
-    write_recordings(folder, Preprocess(), file)
-    assert read_key(file) == before
+    fit = [for_training(Recording(blank, "s", findings={"patient": f"p{i}"})) for i in range(9)]
+    assert 0 < beside["n"] == sum(fit) < 9
+    with np.load(file) as stored:
+        signals, labels, drawn = stored["signals"], stored["labels"], stored["drawn"]
+    assert signals.shape == (beside["n"], 12, 128 * SUBSAMPLES + 1)
+    assert drawn.shape == (PAGES, *signals.shape)
+    other = [for_training(Recording(blank, "s", findings={"patient": "p8"}))]
+    assert beside["other"] == sum(other) == (labels < 0).sum()
+    read = np.isfinite(drawn).any(axis=(2, 3))
+    assert read.mean() > 0.7
+    apart = np.abs(drawn - signals)[read]
+    assert 0 < np.nanmean(apart) < 0.15  # the same hearts, read from paper
+    assert beside["sha256"] == read_key(file)
+    monkeypatch.setattr("train.recordings.ProcessPoolExecutor", None)
+    assert write_recordings(folder, Preprocess(), file) == beside  # nothing is drawn again
+    with pytest.raises(TypeError):
+        write_recordings(folder, Preprocess(span_mv=4.0), file)
 
 
 def test_a_recording_lies_in_the_tensor_as_a_page_of_four_columns_would() -> None:

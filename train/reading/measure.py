@@ -25,6 +25,7 @@ from train.reading.rates import Rate, rate_of
 from train.reading.reader import Reader, open_reader
 from train.reading.sheet import write_contact_sheet
 from train.reading.speed import measure_speed
+from train.recordings import for_training
 
 __all__ = ["Study"]
 
@@ -120,6 +121,29 @@ class Study:
         whole = (i for i in following if self._folder.seconds(i) >= _PAGE_SECONDS)
         return self._folder[next(whole, int(order[index % len(order)]))]
 
+    @cached_property
+    def _unseen(self) -> list[int]:
+        """Recordings that fill a page and that no network was fitted on, drawn from the seed."""
+        order = np.random.default_rng([self.seed, 23]).permutation(len(self._folder)).tolist()
+        whole = [i for i in order if self._folder.seconds(i) >= _PAGE_SECONDS]
+        return [i for i in whole if not for_training(self._folder[i])]
+
+    def _heart(self, index: int) -> Recording:
+        """Return one of these recordings.
+
+        Raises
+        ------
+        NoInputError
+            If there are none.
+        """
+        if not self._unseen:
+            raise NoInputError(
+                f"{self.signals} holds no recording of {_PAGE_SECONDS:g} s of a patient that no "
+                "network was fitted on",
+                "name a folder with more patients as --signals",
+            )
+        return self._folder[self._unseen[index % len(self._unseen)]]
+
     def _mixed(self, index: int) -> Recording:
         """Two real recordings, then one of our own."""
         if index % 3 < 2:
@@ -187,16 +211,19 @@ class Study:
                 if opened.size == _FULL_SIZE:
                     full.append(opened.convert("RGB"))
         drawn = [
-            draw_page(self._real(i), ("report", "report-plain")[i % 2], self.seed * 1000 + i)[0]
-            for i in range(max(20, self.pages // 5))
+            draw_page(self._heart(i), ("report", "report-plain")[i % 2], self.seed * 1000 + i)[0]
+            for i in range(max(20, self.pages))
         ]
-        note = f"{len(full)} real and {len(drawn)} drawn pages of 2213 x 1572."
+        note = (
+            f"{len(full)} real and {len(drawn)} drawn pages of 2213 x 1572, the drawn ones of "
+            "patients that no network was fitted on."
+        )
         rows = [row.to_record() for row in resolution(self._reader, full + drawn)]
         return {"resolution": {"note": note, "rows": rows}}
 
     def _styles(self) -> dict[str, Any]:
-        signals = max(8, self.pages // 10)
-        pages = styles(self._reader, self._real, signals, self.seed)
+        signals = max(8, 2 * self.pages // 5)
+        pages = styles(self._reader, self._heart, signals, self.seed)
         probes = [probe_layout(pages, self.seed), probe_style(pages, self.seed)]
         entries: dict[str, Any] = {"probe": {"probes": [probe.to_record() for probe in probes]}}
         if self._reader.has_model:

@@ -157,8 +157,8 @@ def _resolution(part: dict[str, Any]) -> str:
 
 def _styles(part: dict[str, Any]) -> str:
     note = (
-        f"{part['signals']} real recordings, each drawn in 6 styles times 4 layouts, clean. A page "
-        "that is refused counts as another label."
+        f"{part['signals']} real recordings of patients that no network was fitted on, each drawn "
+        "in 6 styles times 4 layouts, clean. A page that is refused counts as another label."
     )
     return f"## Style and layout\n\n{note}\n\n{_table(_RATE_HEAD, _rate_rows(part['rates']))}"
 

@@ -174,7 +174,7 @@ class TestPanel:
 
     def test_low_voltage_passes_where_the_limb_leads_fit(self):
         low = np.stack([0.08 * leads_mv()[name] for name in LEADS]).astype(np.float32)
-        page = page_from_image(draw_page(low, "azure", 1, layout="3x4", px_per_mm=8.0)[0])
+        page = page_from_image(draw_page(low, "azure", 1, layout="3x4")[0])
         panel = find_panel(page)
         found = measure_leads(panel.leads)
         assert LIMITS.min_amplitude_mv < found.amplitude_mv < LIMITS.low

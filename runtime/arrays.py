@@ -91,7 +91,8 @@ def true_places(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """
     flat = np.ascontiguousarray(mask).ravel()
     whole = flat.size // 8 * 8
-    words = np.flatnonzero(flat[:whole].view(np.uint64) != 0)
-    inside = np.flatnonzero(flat[:whole].reshape(-1, 8)[words])
+    eights = flat[:whole].view(np.uint64)
+    words = np.flatnonzero(eights != 0)
+    inside = np.flatnonzero(eights[words].view(np.bool_))
     places = words[inside >> 3] * 8 + (inside & 7)
     return np.concatenate([places, np.flatnonzero(flat[whole:]) + whole])

@@ -87,7 +87,8 @@ class Runs(Record):
 
     def where(self, keep: NDArray[np.bool_]) -> Runs:
         """Return the runs for which `keep` (shape (n,)) is true."""
-        return Runs(self.x[keep], self.top[keep], self.bottom[keep], self.size)
+        places = np.flatnonzero(keep)  # looked up once for all three
+        return Runs(self.x[places], self.top[places], self.bottom[places], self.size)
 
     def within(self, left: float, top: float, right: float, bottom: float) -> Runs:
         """Return the runs inside a rectangle, cut off at its upper and lower edge."""

@@ -192,21 +192,13 @@ def long_strokes(strokes: Strokes, mm: float, *, flat: bool = False) -> Runs:
     count = len(runs.x)
     if count == 0:
         return runs
-    wide = np.flatnonzero(strokes.widths() >= TRACE_WIDTH_MM * mm)
-    if wide.size == 0:
-        return runs.where(np.zeros(count, dtype=bool))
-    keep = np.zeros(count, dtype=bool)
-    keep[wide] = True
-    if flat:
-        return runs.where(keep)
-    order = wide[np.argsort(labels[wide])]
-    own = labels[order]
-    first = np.concatenate([[0], np.flatnonzero(own[1:] != own[:-1]) + 1])
-    top = np.minimum.reduceat(runs.top[order], first)
-    bottom = np.maximum.reduceat(runs.bottom[order], first)
-    tall = np.zeros(count, dtype=bool)
-    tall[own[first]] = bottom - top > FLAT_MM * mm
-    keep[wide] = tall[labels[wide]]
+    keep = strokes.widths() >= TRACE_WIDTH_MM * mm
+    if not flat:
+        top = np.full(count, runs.size[1], dtype=np.int32)
+        bottom = np.zeros(count, dtype=np.int32)
+        np.minimum.at(top, labels, runs.top)
+        np.maximum.at(bottom, labels, runs.bottom)
+        keep &= (bottom - top > FLAT_MM * mm)[labels]
     return runs.where(keep)
 
 

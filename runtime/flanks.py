@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from runtime.arrays import true_cells
 from runtime.quantile import median
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def even_flanks(traces: RowTraces, darkness: NDArray[np.uint8]) -> RowTraces:
 
 def _full_darkness(traces: RowTraces, darkness: NDArray[np.uint8]) -> float:
     """Return the darkness of the line where it is flat."""
-    row, column = np.nonzero(traces.bottom - traces.top < FLAT * traces.line_width)
+    row, column = true_cells(traces.bottom - traces.top < FLAT * traces.line_width)
     if row.size == 0:
         return 255.0
     middle = (traces.top[row, column] + traces.bottom[row, column]) / 2
@@ -67,7 +68,7 @@ def _evened(
     picture upside down.
     """
     step = top[:, :-1] - top[:, 1:]
-    row, column = np.nonzero(np.abs(step) > STEEP)
+    row, column = true_cells(np.abs(step) > STEEP)
     if row.size == 0:
         return top
     height = step[row, column]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.arrays import running_mean
+from runtime.arrays import interpolated, running_mean
 from runtime.quantile import median
 from runtime.record import Record
 
@@ -104,7 +104,7 @@ def _pitch(sums: NDArray[np.uint32], assumed: float) -> _Pitch | None:
     scales = assumed * np.linspace(*SEARCH, STEPS)
     orders = np.arange(1, HARMONICS + 1)[:, None]
     places = orders * size / (BOLD_MM * scales)
-    values = np.interp(places, np.arange(len(power)), power, right=0.0)
+    values = interpolated(power, places)
     values[places > 0.46 * size] = 0.0
     best = int(np.argmax(values.sum(axis=0)))
     beside = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from runtime.arrays import stretches, true_places
+from runtime.arrays import stretches, true_cells, true_places
 from runtime.quantile import grey_counts, median
 from runtime.record import Record
 
@@ -330,7 +330,7 @@ def _has_thick(mask: NDArray[np.bool_], size: int) -> bool:
     words = part.view(np.uint32).reshape(height // 4, 4, width // 4)
     fours = np.add.reduce(words, axis=1, dtype=np.uint32)
     cover = fours * np.uint32(0x01010101) >> np.uint32(24)  # the sum of a number's four bytes
-    rows, columns = np.nonzero(cover > (THICK_SHARE - 0.2) * 16)
+    rows, columns = true_cells(cover > (THICK_SHARE - 0.2) * 16)
     if rows.size > MANY_BLOCKS:
         return True
     places = zip((rows * size).tolist(), (columns * size).tolist(), strict=True)

@@ -10,7 +10,15 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["grey_counts", "grey_quantile", "median", "medians", "quantile", "row_quantiles"]
+__all__ = [
+    "grey_counts",
+    "grey_quantile",
+    "median",
+    "medians",
+    "quantile",
+    "quantiles",
+    "row_quantiles",
+]
 
 
 def quantile(values: NDArray[Any], share: float) -> float:
@@ -22,12 +30,20 @@ def quantile(values: NDArray[Any], share: float) -> float:
     share : float
         0 to 1.
     """
+    return quantiles(values, share)[0]
+
+
+def quantiles(values: NDArray[Any], *shares: float) -> list[float]:
+    """Return several quantiles of the same values, as :func:`quantile`."""
     ordered = np.sort(values, axis=None)
-    place = share * (ordered.size - 1)
-    below = int(place)
-    low = float(ordered[below])
-    high = float(ordered[min(below + 1, ordered.size - 1)])
-    return low + (high - low) * (place - below)
+    end = ordered.size - 1
+    found = []
+    for share in shares:
+        place = share * end
+        below = int(place)
+        low, high = float(ordered[below]), float(ordered[min(below + 1, end)])
+        found.append(low + (high - low) * (place - below))
+    return found
 
 
 def grey_quantile(levels: NDArray[np.uint8], *shares: float) -> list[float]:
@@ -89,4 +105,4 @@ def medians(values: NDArray[Any]) -> NDArray[Any]:
 
 def median(values: NDArray[Any]) -> float:
     """Return the median of values (not empty, no NaN)."""
-    return quantile(values, 0.5)
+    return quantiles(values, 0.5)[0]

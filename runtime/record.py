@@ -36,13 +36,13 @@ else:
             names = cls._fields
             if named or len(values) != len(names):
                 rest = names[len(values) :]
-                given = {**cls._field_defaults, **named}
-                lacking = [n for n in rest if n not in given]
-                if lacking:
-                    raise TypeError(f"{cls.__name__} lacks {', '.join(lacking)}")
+                given = {**cls._field_defaults, **named} if cls._field_defaults else named
+                try:
+                    values += tuple(map(given.__getitem__, rest))
+                except KeyError as lacking:
+                    raise TypeError(f"{cls.__name__} lacks {lacking.args[0]}") from None
                 if len(values) > len(names) or not named.keys() <= set(rest):
                     raise TypeError(f"{cls.__name__} takes {', '.join(names)}, each once")
-                values = (*values, *[given[n] for n in rest])
             return tuple.__new__(cls, values)
 
         def __getnewargs__(self):

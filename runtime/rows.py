@@ -338,12 +338,13 @@ def _levels(
     """Return the most usual middle of runs (`_doubled_middles`) near each place, px."""
     first = np.searchsorted(twice, 2 * (places - reach), side="right")
     last = np.searchsorted(twice, 2 * (places + reach), side="left")
+    middles = np.rint(twice / 2).astype(np.int64)
     levels = []
     for place, a, b in zip(places, first, last, strict=True):
         if a >= b:
             levels.append(float(place))
             continue
-        near = np.round(twice[a:b] / 2).astype(np.int64)
+        near = middles[a:b]
         counts = np.bincount(near - near[0] + 2, minlength=8)  # two empty ones before
         weighed = np.convolve(counts, [1, 2, 3, 2, 1], mode="same")
         levels.append(float(near[0] - 2 + np.argmax(weighed)))
@@ -480,7 +481,7 @@ def _rows_at(runs: Runs, baselines: NDArray[np.float64], mm: float) -> NDArray[n
 
     A run that is near several baselines is a frame's or a line between leads.
     """
-    y = baselines[:, runs.x]
+    y = baselines.take(runs.x, axis=1)
     at = (runs.top < y + 2.5 * mm) & (runs.bottom > y - 2.5 * mm)
     at &= np.add.reduce(at, axis=0, dtype=np.uint8) < 2
     hit = np.zeros(baselines.shape, dtype=bool)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.arrays import true_cells
 from runtime.quantile import median, quantile
 from runtime.record import Record
 from runtime.strokes import neighbours, stroke_labels
@@ -150,7 +151,7 @@ def follow_rows(
     RowTraces
     """
     count, width = baselines.shape
-    y = baselines[:, runs.x]
+    y = baselines.take(runs.x, axis=1)
     crossing = (runs.top <= y) & (runs.bottom >= y)
     bridge = np.add.reduce(crossing, axis=0, dtype=np.uint8) >= 2
     pairs = neighbours(runs, 1) if touching is None else touching
@@ -316,14 +317,14 @@ def _waves(
     labels = stroke_labels(total, left[both], right[both])
     members = np.flatnonzero(tall)
     crossed = np.zeros((count, total), dtype=bool)
-    row, run = np.nonzero(crossing[:, members])
+    row, run = true_cells(crossing.take(members, axis=1))
     crossed[row, labels[members[run]]] = True
     doubtful = np.flatnonzero(crossed.sum(axis=0) >= 2)
     if doubtful.size == 0:
         return owner
     near = (runs.top <= y + 1) & (runs.bottom >= y - 1)
     inked = np.zeros((count, runs.size[0]), dtype=bool)
-    row, run = np.nonzero(near)
+    row, run = true_cells(near)
     inked[row, runs.x[run]] = True
     for label in doubtful:
         group = members[labels[members] == label]

@@ -286,11 +286,13 @@ def _reach(
     own = lines[(lines >= start) & (lines < stop)]
     if own.size < 2:
         return None
-    gap = max(int(np.diff(own).max(initial=1)), round(FINE_GAP_MM * mm))
+    gap = max(int((own[1:] - own[:-1]).max()), round(FINE_GAP_MM * mm))
     gap += max(1, round(GAP_SLACK_MM * mm))
     gap = min(gap, round(1.1 * BOLD_MM * mm))
-    before = lines[lines <= own[0]][::-1]
+    before = lines[lines <= own[0]]
     after = lines[lines >= own[-1]]
-    first = before[np.flatnonzero(np.append(-np.diff(before), length) > gap)[0]]
-    last = after[np.flatnonzero(np.append(np.diff(after), length) > gap)[0]]
+    breaks = np.flatnonzero(before[1:] - before[:-1] > gap)
+    first = before[breaks[-1] + 1] if breaks.size else before[0]
+    breaks = np.flatnonzero(after[1:] - after[:-1] > gap)
+    last = after[breaks[0]] if breaks.size else after[-1]
     return float(first), float(last + 1)

@@ -142,7 +142,7 @@ def _reduced(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _paper(small: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int, int, int]:
     """Return the lightest level around each block, and its 5 %, 50 % and 95 % quantiles."""
     paper = _lightest(small, 2) if min(small.shape) >= 5 else small
-    levels = np.sort(paper, axis=None)
+    levels = np.sort(paper, axis=None, kind="stable")  # by counting
     low, middle, high = (int(levels[int(share * levels.size)]) for share in (0.05, 0.5, 0.95))
     return paper, low, middle, high
 
@@ -158,7 +158,10 @@ def _is_white(grey: NDArray[np.uint8]) -> bool:
 
 def _usual_level(values: NDArray[np.uint8]) -> int:
     """Return the commonest of the light grey levels: that of bare paper, whatever is printed."""
-    counts = grey_counts(values.ravel()[None, ::USUAL_STEP])
+    sample = values.ravel()[::USUAL_STEP]
+    if 2 * np.count_nonzero(sample == 255) > sample.size:
+        return 255  # the usual case, and sooner told
+    counts = grey_counts(sample[None])
     return MIN_WHITE + int(np.argmax(counts[MIN_WHITE:]))
 
 

@@ -230,4 +230,5 @@ def _turn(quad: NDArray[np.float64]) -> tuple[int, float]:
 def _surface(quad: NDArray[np.float64]) -> float:
     """Return the area of a polygon (shoelace formula)."""
     x, y = quad[:, 0], quad[:, 1]
-    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2.0)
+    following = np.arange(1 - len(quad), 1)  # after the last corner, the first
+    return float(abs(np.dot(x, y[following]) - np.dot(y, x[following])) / 2.0)

@@ -13,7 +13,7 @@ import numpy as np
 
 from runtime.layout import ARRANGEMENTS
 from runtime.lines import Lines
-from runtime.quantile import grey_counts, grey_quantile, median, medians, row_quantiles
+from runtime.quantile import grey_ceiling, grey_quantile, median, medians, row_quantiles
 from runtime.record import Record
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ def _resampled(
         Share of a lead's columns in which there is a trace.
     """
     empty = np.zeros((len(leads), COLUMNS - 2 * BORDER), dtype=np.float32)
-    seen = np.array([np.isfinite(lead.top).mean() for lead in leads])
+    inked = [np.count_nonzero(np.isfinite(lead.top)) / max(lead.top.size, 1) for lead in leads]
+    seen = np.array(inked)
     lines = Lines([lead.centre for lead in leads])
     if not lines.counts.any():
         return empty, empty, seen
@@ -242,7 +243,7 @@ def sharpness(page: Page, panel: Panel) -> float:
     lower = grey[1::6]
     upper = grey[: -1 if len(grey) > 1 else 0 : 6][: len(lower)]
     edges = np.maximum(upper, lower) - np.minimum(upper, lower)
-    steepest = float(np.searchsorted(np.cumsum(grey_counts(edges)), 0.997 * edges.size))
+    steepest = float(grey_ceiling(edges, 0.997))
     dark, bright = grey_quantile(grey[::8, ::4], 0.005, 0.9)
     px_per_mm = (panel.px_per_mm or 0.0) * page.scale
     return steepest * px_per_mm / max(float(bright - dark), 1.0)

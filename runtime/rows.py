@@ -265,7 +265,7 @@ def _occupancy(runs: Runs, step: int) -> NDArray[np.bool_]:
 def _strip_coverage(occupied: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the share of each strip's columns with ink, shape (STRIPS, cells)."""
     width = occupied.shape[0]
-    edges = np.linspace(0, width, STRIPS + 1).astype(int)
+    edges = np.arange(STRIPS + 1) * width // STRIPS
     # Strips of fewer than 256 columns are summed in bytes, which is several times faster.
     narrow = width < 255 * STRIPS
     kind = np.uint8 if narrow else np.uint32
@@ -460,9 +460,11 @@ def _together(
     The middle is between `left` and `right`; the columns lie on both sides of it.
     """
     before, after = columns[columns < left], columns[columns >= right]
-    gaps = np.flatnonzero(np.diff(before, append=round(left)) > apart)
+    bounded = np.concatenate([before, [round(left)]])
+    gaps = np.flatnonzero(bounded[1:] - bounded[:-1] > apart)
     before = before[gaps[-1] + 1 :] if gaps.size else before
-    gaps = np.flatnonzero(np.diff(after, prepend=round(right)) > apart)
+    bounded = np.concatenate([[round(right)], after])
+    gaps = np.flatnonzero(bounded[1:] - bounded[:-1] > apart)
     after = after[: gaps[0]] if gaps.size else after
     return np.concatenate([before, after])
 

@@ -81,16 +81,18 @@ def _evened(
     pixels = _inside(places, len(darkness))
     turned = row >= len(top) // 2
     pixels[:, turned] = len(darkness) - 1 - pixels[:, turned]
-    dark = darkness[pixels[:, None], columns].mean(axis=0, dtype=np.float32)
+    looked_at = darkness.ravel().take((pixels * darkness.shape[1])[:, None] + columns)
+    dark = looked_at.mean(axis=0, dtype=np.float32)
     paper = np.minimum(dark[2], dark[3])  # the grid may go through the wave
     ink = np.maximum(np.maximum(dark[0], dark[1]), full)
     covered = np.clip((dark[1:3] - paper) / np.maximum(ink - paper, 1), 0, 1)
     height[paper >= ink] = 0  # that is another wave: nothing is known of this one's flank
-    lowered, raised = np.zeros_like(top), np.zeros_like(top)
+    lowered, raised = np.zeros(top.size, top.dtype), np.zeros(top.size, top.dtype)
     # A column between two flanks is moved once, by the larger one.
-    np.maximum.at(lowered, (row, inner), (1 - covered[0]) * height)
-    np.maximum.at(raised, (row, outer), covered[1] * height)
-    return np.asarray(top + lowered - raised)
+    begin = row * top.shape[1]
+    np.maximum.at(lowered, begin + inner, (1 - covered[0]) * height)
+    np.maximum.at(raised, begin + outer, covered[1] * height)
+    return np.asarray(top + lowered.reshape(top.shape) - raised.reshape(top.shape))
 
 
 def _inside(places: NDArray[np.floating[Any]], height: int) -> NDArray[np.int64]:

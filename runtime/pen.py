@@ -125,6 +125,6 @@ def _known(
     low: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """Return the signal in some columns; where there is none, between `high` and `low`."""
-    inside = np.clip(column, 0, signal.shape[1] - 1)
+    inside = np.minimum(np.maximum(column, 0), signal.shape[1] - 1)
     value = np.where(inside == column, signal[row, inside], np.nan)
     return np.where(np.isnan(value), (high + low) / 2, value)

@@ -123,8 +123,8 @@ def _resampled(
         Share of a lead's columns in which there is a trace.
     """
     empty = np.zeros((len(leads), COLUMNS - 2 * BORDER), dtype=np.float32)
-    inked = [np.count_nonzero(np.isfinite(lead.top)) / max(lead.top.size, 1) for lead in leads]
-    seen = np.array(inked)
+    shares = [np.count_nonzero(np.isfinite(lead.top)) / max(lead.top.size, 1) for lead in leads]
+    seen = np.array(shares)
     lines = Lines([lead.centre for lead in leads])
     if not lines.counts.any():
         return empty, empty, seen

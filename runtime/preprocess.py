@@ -211,7 +211,8 @@ class Preprocess(Record):
         y = self.cell_height / 2 - np.maximum(np.minimum(signals * scale, limit), -limit)
         upper = np.fmin(y[:, :-1], y[:, 1:]) - half
         lower = np.fmax(y[:, :-1], y[:, 1:]) + half
-        return self._inked(np.nan_to_num(upper, nan=-1.0), np.nan_to_num(lower, nan=-1.0))
+        upper[np.isnan(upper)] = lower[np.isnan(lower)] = -1.0
+        return self._inked(upper, lower)
 
     def _inked(self, upper: NDArray[np.float32], lower: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the share of each pixel between two heights (n, samples - 1), as `draw` does.
@@ -229,14 +230,14 @@ class Preprocess(Record):
         row = (np.repeat(first, count) + steps).astype(np.float32)
         inked = np.minimum(row + 1, np.repeat(lower, count))
         inked -= np.maximum(row, np.repeat(upper, count))
+        inked /= SUBSAMPLES
         place = np.repeat(begin, count) + steps * width
         drawn = np.zeros((n, height, width), dtype=np.float32)
         flat = drawn.reshape(-1)
         pixels = count.reshape(SUBSAMPLES, -1).sum(axis=1)
         for last, many in zip(np.cumsum(pixels), pixels, strict=True):
             turn = slice(last - many, last)
-            flat[place[turn]] += inked[turn]  # at most 1: no more than the pixel is high
-        drawn /= SUBSAMPLES
+            flat[place[turn]] += inked[turn]  # in all at most 1: no more than the pixel is high
         return drawn
 
 

@@ -220,14 +220,17 @@ def _edges(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Place the edges of the runs between pixels, by how dark the pixels at the edges are."""
     width, height = runs.size
-    x, top, bottom = runs.x, runs.top, runs.bottom
+    top, bottom = runs.top, runs.bottom
     flat = darkness.ravel()
-    begin, end = top * width + x, (bottom - 1) * width + x
-    first, last = flat[begin], flat[end]
-    several = (bottom - top > 1) * np.int32(width)
-    second, penult = flat[begin + several], flat[end - several]
-    above = np.where(top > 0, flat[begin - width], 0)  # of the uppermost row: any pixel
-    below = np.where(bottom < height, flat[np.minimum(end + width, len(flat) - 1)], 0)
+    begin = top.astype(np.int64) * width + runs.x
+    end = (bottom - 1).astype(np.int64) * width + runs.x
+    first, last = flat.take(begin), flat.take(end)
+    several = (bottom - top > 1) * width
+    second, penult = flat.take(begin + several), flat.take(end - several)
+    above = flat.take(begin - width)  # of the uppermost row: any pixel
+    above[top == 0] = 0
+    below = flat.take(np.minimum(end + width, len(flat) - 1))
+    below[bottom == height] = 0
     full_top = np.maximum(np.maximum(first, second), 1).astype(np.float32)
     full_bottom = np.maximum(np.maximum(last, penult), 1).astype(np.float32)
     upper = top + 1 - first / full_top - np.minimum(above / full_top, 1.0)
@@ -266,7 +269,9 @@ def _owners(
     reach = CONTACT_MM * mm
     contact = (runs.top <= y + reach) & (runs.bottom >= y - reach) & ~set_apart
     number = int(strokes[-1]) + 1 if total else 0
-    touching = np.stack([np.bincount(stroke[near], minlength=number) for near in contact])
+    row, run = true_cells(contact)
+    touching = np.bincount(row * number + stroke[run], minlength=len(y) * number)
+    touching = touching.reshape(len(y), number)
     firm = max(1, round(OWN_MM * mm))
     enough = (touching >= firm).sum(axis=0)
     best = np.argmax(touching, axis=0)

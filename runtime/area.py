@@ -218,19 +218,28 @@ def _trace_area(runs: Runs, long: Runs, rows: Rows, mm: float) -> Area:
     """Return the extent of the traces and of the pulses beside them, in whole px."""
     left, right = int(rows.left), int(rows.right)
     highest, lowest = rows.levels[0] - WAVE_MM * mm, rows.levels[-1] + WAVE_MM * mm
-    inside = (long.x >= left) & (long.x < right) & (long.bottom > highest) & (long.top < lowest)
+    long = long.columns(left, right)
+    inside = (long.bottom > highest) & (long.top < lowest)
     top = max(float(long.top[inside].min(initial=int(rows.levels[0]))), round(highest), 0.0)
     bottom = min(float(long.bottom[inside].max(initial=int(rows.levels[-1]))), round(lowest))
+    reach, foot = PULSE_REACH_MM * mm, FOOT_MM * mm
+    before, steep = _level_columns(runs.columns(0, left), rows, mm)
+    pulse = steep[steep > left - reach]
+    first = before[before >= pulse.min(initial=left) - foot].min(initial=left)
+    after, steep = _level_columns(runs.columns(right, runs.size[0]), rows, mm)
+    pulse = steep[steep < right + reach]
+    last = after[after <= pulse.max(initial=right) + foot].max(initial=right - 1) + 1
+    return Area(float(first), top, float(last), min(bottom, float(runs.size[1])), "traces")
+
+
+def _level_columns(
+    runs: Runs, rows: Rows, mm: float
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the columns of the runs that are level with the rows, and of the steep among those."""
     middle = (runs.top + runs.bottom) / 2
     level = (middle > rows.levels[0] - 12 * mm) & (middle < rows.levels[-1] + 3 * mm)
     steep = runs.bottom - runs.top > STEEP_MM * mm
-    reach, foot = PULSE_REACH_MM * mm, FOOT_MM * mm
-    before, after = level & (runs.x < left), level & (runs.x >= right)
-    pulse = runs.x[before & steep & (runs.x > left - reach)]
-    first = runs.x[before & (runs.x >= pulse.min(initial=left) - foot)].min(initial=left)
-    pulse = runs.x[after & steep & (runs.x < right + reach)]
-    last = runs.x[after & (runs.x <= pulse.max(initial=right) + foot)].max(initial=right - 1) + 1
-    return Area(float(first), top, float(last), min(bottom, float(runs.size[1])), "traces")
+    return runs.x[level], runs.x[level & steep]
 
 
 def _part_sums(

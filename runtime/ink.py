@@ -90,6 +90,12 @@ class Runs(Record):
         places = np.flatnonzero(keep)  # looked up once for all three
         return Runs(self.x[places], self.top[places], self.bottom[places], self.size)
 
+    def columns(self, left: float, right: float) -> Runs:
+        """Return the runs of the columns from `left` on and before `right`, without a copy."""
+        first, last = np.searchsorted(self.x, (left, right))
+        part = slice(first, last)
+        return Runs(self.x[part], self.top[part], self.bottom[part], self.size)
+
     def within(self, left: float, top: float, right: float, bottom: float) -> Runs:
         """Return the runs inside a rectangle, cut off at its upper and lower edge."""
         high, low = round(top), round(bottom)
@@ -158,7 +164,7 @@ def _is_white(grey: NDArray[np.uint8]) -> bool:
 
 def _usual_level(values: NDArray[np.uint8]) -> int:
     """Return the commonest of the light grey levels: that of bare paper, whatever is printed."""
-    sample = values.ravel()[::USUAL_STEP]
+    sample = values.ravel()[::USUAL_STEP].copy()
     if 2 * np.count_nonzero(sample == 255) > sample.size:
         return 255  # the usual case, and sooner told
     counts = grey_counts(sample[None])
@@ -327,12 +333,12 @@ def _has_thick(mask: NDArray[np.bool_], size: int) -> bool:
     """Tell whether any block of `size` px is thick; looks at 16 pixels of each first."""
     step = size // 4
     height, width = (-(-side // size) * 4 for side in mask.shape)
-    part = np.zeros((height, width), dtype=np.uint8)
-    sampled = mask[::step, ::step]
-    part[: sampled.shape[0], : sampled.shape[1]] = sampled
-    words = part.view(np.uint32).reshape(height // 4, 4, width // 4)
-    fours = np.add.reduce(words, axis=1, dtype=np.uint32)
-    cover = fours * np.uint32(0x01010101) >> np.uint32(24)  # the sum of a number's four bytes
+    part = np.zeros((height, mask.shape[1]), dtype=np.uint8)
+    part[: -(-len(mask) // step)] = mask[::step]
+    down = np.add.reduce(part.reshape(height // 4, 4, -1), axis=1, dtype=np.uint8)[:, ::step]
+    fours = np.zeros((height // 4, width), dtype=np.uint8)
+    fours[:, : down.shape[1]] = down
+    cover = fours.view(np.uint32) * np.uint32(0x01010101) >> np.uint32(24)  # sums of four bytes
     rows, columns = true_cells(cover > (THICK_SHARE - 0.2) * 16)
     if rows.size > MANY_BLOCKS:
         return True

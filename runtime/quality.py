@@ -157,7 +157,7 @@ def check_page(page: Page, limits: QualityLimits) -> tuple[str, ...]:
         return (f"the picture is too small ({width} x {height} pixels): scan at 150 dpi or more",)
     if long > limits.max_aspect * short:
         return (f"the picture is a narrow strip ({width} x {height} pixels): give the whole page",)
-    sample = page.grey[::4, ::4]
+    sample = np.ascontiguousarray(page.grey[::4, ::4])
     if not _has_contrast(sample, limits.min_contrast):
         return ("the page is blank or too pale to read: scan it again with more contrast",)
     return ()

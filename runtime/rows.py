@@ -168,7 +168,7 @@ def refine_rows(
     levels = _levels(_doubled_middles(long), levels, max(2.0, 2 * mm))
     baselines = _local_baselines(long, levels, mm)
     pulses = find_pulses(strokes.runs, baselines, mm)
-    pieces = strokes.runs.where(strokes.widths() >= PIECE_MM * mm)
+    pieces = strokes.runs.where(strokes.widths >= PIECE_MM * mm)
     left, right, spare = _ends(long, pieces, baselines, pulses, mm, captured)
     return Rows(baselines, levels, left, right, pulses, spare)
 
@@ -188,18 +188,10 @@ def long_strokes(strokes: Strokes, mm: float, *, flat: bool = False) -> Runs:
     -------
     Runs
     """
-    runs, labels = strokes.runs, strokes.labels
-    count = len(runs.x)
-    if count == 0:
-        return runs
-    keep = strokes.widths() >= TRACE_WIDTH_MM * mm
+    keep = strokes.widths >= TRACE_WIDTH_MM * mm
     if not flat:
-        top = np.full(count, runs.size[1], dtype=np.int32)
-        bottom = np.zeros(count, dtype=np.int32)
-        np.minimum.at(top, labels, runs.top)
-        np.maximum.at(bottom, labels, runs.bottom)
-        keep &= (bottom - top > FLAT_MM * mm)[labels]
-    return runs.where(keep)
+        keep &= strokes.heights > FLAT_MM * mm
+    return strokes.runs.where(keep)
 
 
 def without_rules(runs: Runs) -> Runs:
@@ -253,7 +245,8 @@ def _occupancy(runs: Runs, step: int) -> NDArray[np.bool_]:
     """Return which cells (column, `step` rows) the middle of a run is near to."""
     width, height = runs.size
     cells = np.zeros((width, height // step + 5), dtype=bool)
-    cells[runs.x, (runs.top + runs.bottom) // (2 * step) + 2] = True
+    middle = (runs.top + runs.bottom) // (2 * step) + 2
+    cells.ravel()[runs.x.astype(np.int64) * cells.shape[1] + middle] = True
     near = cells.copy()
     flat, grown = cells.ravel(), near.ravel()  # two empty cells part the columns from each other
     for reach in (1, 2):
@@ -361,10 +354,11 @@ def _local_baselines(runs: Runs, levels: NDArray[np.float64], mm: float) -> NDAr
     counts = counts.reshape(STRIPS, height)
     _leave_out_lines(counts, levels, width, mm)
     window = max(1, round(mm)) * 2 + 1
-    total = np.zeros((STRIPS, height + window), dtype=np.int64)
-    np.cumsum(counts, axis=1, out=total[:, window // 2 + 1 : window // 2 + 1 + height])
-    total[:, window // 2 + 1 + height :] = total[:, [window // 2 + height]]
-    density = total[:, window:] - total[:, :-window]
+    padded = np.zeros((STRIPS, height + window - 1), dtype=np.int32)
+    padded[:, window // 2 : window // 2 + height] = counts
+    density = padded[:, :height].copy()
+    for shift in range(1, window):
+        density += padded[:, shift : shift + height]
     edges = np.concatenate([[-np.inf], (levels[1:] + levels[:-1]) / 2, [np.inf]])
     edges[0] = levels[0] - (edges[1] - levels[0] if len(levels) > 1 else 20 * mm)
     edges[-1] = levels[-1] + (levels[-1] - edges[-2] if len(levels) > 1 else 20 * mm)
@@ -437,7 +431,7 @@ def _ends(
     first, last = int(most[0]), int(some[-1])
     framed = some[::-1][_lines_before(-some[some >= width / 2][::-1], mm)]  # seen from the right
     # A broken line goes on in shorter strokes.
-    pieces = pieces.where(pieces.x > last)
+    pieces = pieces.columns(last + 1, width)
     beyond = np.flatnonzero(_rows_at(pieces, baselines, mm) >= max(1.0, 0.5 * count))
     after = np.concatenate([[last], beyond])
     breaks = np.flatnonzero(np.diff(after) > GAP_MM * mm)

@@ -9,7 +9,7 @@ import numpy as np
 from runtime.arrays import true_cells
 from runtime.quantile import median, quantile
 from runtime.record import Record
-from runtime.strokes import neighbours, stroke_labels
+from runtime.strokes import neighbours, numbers_of, stroke_labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,11 +112,11 @@ def separator_columns(
     ndarray of int64
         Columns in which a single run crosses every baseline; empty where there is no line.
     """
-    near = np.abs(runs.x - border) <= reach
-    x, top, bottom = runs.x[near], runs.top[near], runs.bottom[near]
-    crosses = (top <= baselines[0, x]) & (bottom >= baselines[-1, x])
+    near = runs.columns(border - reach, border + reach + 1)
+    crosses = (near.top <= baselines[0, near.x]) & (near.bottom >= baselines[-1, near.x])
+    crosses &= near.x <= border + reach
     hit = np.zeros(runs.size[0], dtype=bool)
-    hit[x[crosses]] = True
+    hit[near.x[crosses]] = True
     return np.flatnonzero(hit)  # np.unique would load numpy.ma, 6 ms of a cold start
 
 
@@ -264,11 +264,11 @@ def _owners(
     apart_left, apart_right = left[~free], right[~free]
     left, right = left[free], right[free]
     labels = stroke_labels(total, left, right)
-    strokes = np.cumsum(labels == np.arange(total)) - 1  # numbers of the strokes, by first run
-    stroke = strokes[labels]
+    first = labels == np.arange(total)
+    stroke = numbers_of(first)[labels]
     reach = CONTACT_MM * mm
     contact = (runs.top <= y + reach) & (runs.bottom >= y - reach) & ~set_apart
-    number = int(strokes[-1]) + 1 if total else 0
+    number = np.count_nonzero(first)
     row, run = true_cells(contact)
     touching = np.bincount(row * number + stroke[run], minlength=len(y) * number)
     touching = touching.reshape(len(y), number)
@@ -316,7 +316,7 @@ def _waves(
     count, total = y.shape
     owner = np.full(total, -1)
     tall = runs.bottom - runs.top > WAVE_MM * mm
-    if not crossing[:, tall].any():
+    if not (crossing & tall).any():
         return owner
     both = tall[left] & tall[right]
     labels = stroke_labels(total, left[both], right[both])

@@ -279,7 +279,7 @@ def disagreement(rows: NDArray[np.float64], arrangement: Arrangement) -> float:
         energy = float(np.square(terms).sum())
         if energy > 0:
             values.append(float(np.square(terms.sum(axis=0)).sum()) / energy)
-    return float(np.mean(values)) if values else float("nan")
+    return float(np.add.reduce(values)) / len(values) if values else float("nan")
 
 
 @lru_cache

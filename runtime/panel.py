@@ -90,14 +90,14 @@ def find_panel(page: Page) -> Panel:
     """
     grey, zoom = _enlarged(page.grey)
     darkness = darkness_of(grey)
-    reading, to_upright = _read(darkness)
+    reading, to_picture = _read(darkness)
     if reading is None:
         height, width = page.grey.shape
         whole = np.array([[0, 0], [width, 0], [width, height], [0, height]]) / page.scale
         reasons: tuple[str, ...] = ("no ECG trace found",)
         return Panel(whole.astype(np.float32), 0, 0.0, "unknown", None, "assumed", (), reasons)
     reasons = () if reading.layout in ARRANGEMENTS else ("layout not recognised",)
-    to_page = np.diag([1.0, 1.0, page.scale * zoom]) @ np.linalg.inv(to_upright)
+    to_page = np.diag([1.0, 1.0, page.scale * zoom]) @ to_picture
     area = reading.area
     corners = [
         [area.left, area.top],
@@ -138,7 +138,7 @@ def _enlarged(grey: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
 
 
 def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float64]]:
-    """Read a picture that lies any way; returns what was read and the map from picture to it."""
+    """Read a picture that lies any way; returns what was read and the map from it to the picture."""
     height, width = darkness.shape
     first = read_upright(darkness, captured=False)
     if first is not None and first.fits and first.level:
@@ -168,11 +168,12 @@ def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float
             continue
         found.append((reading, _turning(size, turned) @ matrix))
         if reading is not None and reading.fits:
-            return found[-1]
+            return reading, np.linalg.inv(found[-1][1])
     doubts = [_doubt(reading) for reading, _ in found]
     if captured:  # that picture was not straight
         doubts[0] += 1.0
-    return found[int(np.argmin(doubts))]
+    reading, to_upright = found[int(np.argmin(doubts))]
+    return reading, np.linalg.inv(to_upright)
 
 
 def _believed(reading: Reading | None, turn: int, earlier: list[Reading | None]) -> bool:

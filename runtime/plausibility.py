@@ -15,6 +15,7 @@ from runtime.layout import ARRANGEMENTS
 from runtime.lines import Lines
 from runtime.quantile import grey_ceiling, grey_quantile, median, medians, row_quantiles
 from runtime.record import Record
+from runtime.trace import coverages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,7 @@ COLUMNS = 128
 BORDER = 5
 #: Height (mV) from which a column counts as steep: no P or T wave rises so much within 20 ms.
 STEEP_MV = 0.25
+_Laws = tuple[tuple[tuple[str, int], ...], ...]
 #: Leads that sum to zero, with the sign of each.
 _LIMB_LAWS = ((("I", 1), ("III", 1), ("II", -1)), (("aVR", 1), ("aVL", 1), ("aVF", 1)))
 #: The same sums over the chest leads in the places of those: V4 + V5 + V6 hardly cancel, so limb
@@ -98,14 +100,15 @@ def measure_leads(leads: Sequence[LeadTrace]) -> Plausibility:
     low, high = row_quantiles(centre, 0.01, 0.99)
     amplitude = np.maximum(high - low, 0.02)
     curves = {lead.name: curve for lead, curve in zip(leads, centre, strict=True)}
+    limb_residual, chest_residual = _residuals(curves, _LIMB_LAWS, _CHEST_LAWS)
     return Plausibility(
         coverage=float(seen.mean()),
         weakest_coverage=float(np.sort(seen)[2]) if len(seen) > 2 else 0.0,
         amplitude_mv=median(amplitude),
         steep=float((activity > STEEP_MV).mean()),
         roughness=median(medians(change)[:, 0] / amplitude),
-        limb_residual=_residual(curves, _LIMB_LAWS),
-        chest_residual=_residual(curves, _CHEST_LAWS),
+        limb_residual=limb_residual,
+        chest_residual=chest_residual,
         synchrony=_synchrony(leads, activity),
     )
 
@@ -123,8 +126,7 @@ def _resampled(
         Share of a lead's columns in which there is a trace.
     """
     empty = np.zeros((len(leads), COLUMNS - 2 * BORDER), dtype=np.float32)
-    shares = [np.count_nonzero(np.isfinite(lead.top)) / max(lead.top.size, 1) for lead in leads]
-    seen = np.array(shares)
+    seen = coverages(leads)
     lines = Lines([lead.centre for lead in leads])
     if not lines.counts.any():
         return empty, empty, seen
@@ -146,18 +148,26 @@ def _resampled(
     )
 
 
-def _residual(
-    curves: dict[str, NDArray[np.float32]], laws: tuple[tuple[tuple[str, int], ...], ...]
-) -> float:
-    left_over = within = 0.0
-    for law in laws:
-        if all(name in curves for name, _ in law):
-            terms = np.stack([sign * curves[name] for name, sign in law])
-            total = terms.sum(axis=0)
-            total -= median(total)
-            left_over += float(np.square(total).mean())
-            within += len(law) * float(np.square(terms).mean())
-    return float(np.sqrt(left_over / within)) if within > 0 else 1.0
+def _residuals(curves: dict[str, NDArray[np.float32]], *groups: _Laws) -> list[float]:
+    """Return what some groups of laws leave over, over what is in them, each 0 to about 1."""
+    known = [[law for law in laws if all(name in curves for name, _ in law)] for laws in groups]
+    laws = [law for group in known for law in group]
+    if not laws:
+        return [1.0] * len(groups)
+    terms = np.stack([sign * curves[name] for law in laws for name, sign in law])
+    terms = terms.reshape(len(laws), 3, -1)
+    total = terms.sum(axis=1)
+    total -= row_quantiles(total.astype(np.float64), 0.5)[0][:, None].astype(np.float32)
+    left_over = np.square(total).mean(axis=1).tolist()
+    within = (3 * np.square(terms).reshape(len(laws), -1).mean(axis=1).astype(np.float64)).tolist()
+    found = []
+    for group in known:
+        first, left_over, within = len(group), left_over, within
+        own, own_within = left_over[:first], within[:first]
+        left_over, within = left_over[first:], within[first:]
+        whole = sum(own_within)
+        found.append(float(np.sqrt(sum(own) / whole)) if whole > 0 else 1.0)
+    return found
 
 
 def _synchrony(leads: Sequence[LeadTrace], activity: NDArray[np.float32]) -> float:
@@ -173,7 +183,7 @@ def _synchrony(leads: Sequence[LeadTrace], activity: NDArray[np.float32]) -> flo
         if len(rows) > 1:
             total = rows.sum(axis=0)  # its square is the sum of all correlations, own ones too
             values.append((float(total @ total) - len(rows)) / (len(rows) * (len(rows) - 1)))
-    return float(np.mean(values)) if values else 0.0
+    return float(np.add.reduce(values)) / len(values) if values else 0.0
 
 
 def margin_mm(page: Page, panel: Panel) -> float:

@@ -18,10 +18,12 @@ from runtime.record import Record
 from runtime.rows import find_rows, long_strokes, refine_rows, without_rules
 from runtime.strokes import Strokes, strokes_of
 from runtime.trace import (
+    LeadPlace,
     LeadTrace,
     RowTraces,
+    coverages,
     follow_rows,
-    lead_of_row,
+    leads_of_rows,
     separator_columns,
 )
 
@@ -113,8 +115,7 @@ class Reading(Record):
     @property
     def coverage(self) -> float:
         """Share of the leads' columns with ink; little on a page that lies on its side."""
-        shares = [np.count_nonzero(np.isfinite(lead.top)) / lead.top.size for lead in self.leads]
-        return sum(shares) / max(len(shares), 1)
+        return sum(coverages(self.leads).tolist()) / len(self.leads) if self.leads else 0.0
 
 
 class _Print(Record):
@@ -324,19 +325,12 @@ def _leads(
             if limbs:
                 part = np.s_[:, limbs[0] : limbs[-1] + 1, span]
                 line[part] = agreeing(line[part], names[limbs[0] : limbs[-1] + 1], px_per_mv)
-    return tuple(
-        lead_of_row(
-            line,
-            row,
-            (edges[column], edges[column + 1]),
-            name=name,
-            px_per_mv=px_per_mv,
-            px_per_s=across * PAPER_SPEED,
-            start_s=column * ROW_SECONDS / columns,
-        )
+    places = [
+        LeadPlace(name, row, edges[column], edges[column + 1], column * ROW_SECONDS / columns)
         for row, names in enumerate(arrangement.leads)
         for column, name in enumerate(names)
-    )
+    ]
+    return leads_of_rows(line, places, px_per_mv=px_per_mv, px_per_s=across * PAPER_SPEED)
 
 
 def _timed(rows: Rows, mm: float) -> Rows:

@@ -7,21 +7,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.arrays import true_cells
-from runtime.quantile import median, quantile
+from runtime.quantile import quantile
 from runtime.record import Record
 from runtime.strokes import neighbours, numbers_of, stroke_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from runtime.ink import Runs
 
 __all__ = [
     "BOX_MV",
+    "LeadPlace",
     "LeadTrace",
     "RowTraces",
+    "coverages",
     "follow_rows",
-    "lead_of_row",
+    "leads_of_rows",
     "separator_columns",
 ]
 
@@ -402,50 +406,77 @@ def _widest(stretch: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
     return windows.max(axis=2)
 
 
-def lead_of_row(
-    line: NDArray[np.float32],
-    row: int,
-    span: tuple[float, float],
-    *,
-    name: str,
-    px_per_mv: float,
-    px_per_s: float,
-    start_s: float,
-) -> LeadTrace:
-    """Cut one lead out of a row.
+class LeadPlace(Record):
+    """Where a lead stands among the rows.
+
+    Attributes
+    ----------
+    name : str
+    row : int
+    left, right : float
+        Its borders, working px.
+    start_s : float
+        Time at the left border, s.
+    """
+
+    name: str
+    row: int
+    left: float
+    right: float
+    start_s: float
+
+
+def leads_of_rows(
+    line: NDArray[np.float32], places: Sequence[LeadPlace], *, px_per_mv: float, px_per_s: float
+) -> tuple[LeadTrace, ...]:
+    """Cut leads out of their rows, all of them in the same few calls of numpy.
 
     Parameters
     ----------
     line : ndarray of float32, shape (3, rows, w)
         As from :func:`runtime.pen.thin_line`.
-    row : int
-    span : tuple of float
-        Left and right border of the lead, working px.
-    name : str
+    places : sequence of LeadPlace
     px_per_mv, px_per_s : float
         Working px.
-    start_s : float
-        Time at the left border, s.
 
     Returns
     -------
-    LeadTrace
+    tuple of LeadTrace
     """
-    first = max(0, round(span[0]))
-    last = max(round(span[1]), first + 1)
-    places = line[:, row, first:last]
-    signal = places[2]
-    finite = signal[np.isfinite(signal)]
-    baseline = median(finite) if finite.size else 0.0
-    high, low = baseline - px_per_mv * BOX_MV / 2, baseline + px_per_mv * BOX_MV / 2
-    box = [[first, high], [last, high], [last, low], [first, low]]
-    top, bottom, centre = ((baseline - places) / px_per_mv).astype(np.float32, copy=False)
-    return LeadTrace(
-        name=name,
-        box=np.array(box, dtype=np.float32),
-        centre=centre,
-        top=top,
-        bottom=bottom,
-        start_s=start_s + (first - span[0]) / px_per_s,
-        seconds=(last - first) / px_per_s,
-    )
+    width = line.shape[2]
+    spans = [(max(0, round(place.left)), round(place.right)) for place in places]
+    spans = [(first, max(last, first + 1)) for first, last in spans]
+    sizes = [max(min(last, width) - first, 0) for first, last in spans]
+    cut = np.full((3, len(places), max(sizes)), np.nan, dtype=np.float32)
+    for number, (place, (first, _), size) in enumerate(zip(places, spans, sizes, strict=True)):
+        cut[:, number, :size] = line[:, place.row, first : first + size]
+    baselines = _medians_of_known(cut[2])
+    heights = (baselines.astype(np.float32)[:, None] - cut) / np.float32(px_per_mv)
+    high, low = baselines - px_per_mv * BOX_MV / 2, baselines + px_per_mv * BOX_MV / 2
+    left, right = np.array(spans, dtype=np.float64).T
+    corners = np.stack([left, high, right, high, right, low, left, low], axis=1)
+    boxes = corners.astype(np.float32).reshape(-1, 4, 2)
+    leads = []
+    for number, (place, (first, last), size) in enumerate(zip(places, spans, sizes, strict=True)):
+        top, bottom, centre = heights[:, number, :size]
+        start_s = place.start_s + (first - place.left) / px_per_s
+        seconds = (last - first) / px_per_s
+        leads.append(LeadTrace(place.name, boxes[number], centre, top, bottom, start_s, seconds))
+    return tuple(leads)
+
+
+def _medians_of_known(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the median of each row without its NaNs; 0 where there is nothing else."""
+    ordered = np.sort(values, axis=1).astype(np.float64)  # NaN comes last
+    ends = np.maximum(np.count_nonzero(ordered == ordered, axis=1) - 1, 0)
+    row = np.arange(len(values))
+    low, high = ordered[row, ends // 2], ordered[row, (ends + 1) // 2]
+    return np.nan_to_num(low + (high - low) * 0.5 * (ends % 2))
+
+
+def coverages(leads: Sequence[LeadTrace]) -> NDArray[np.float64]:
+    """Return the share of each lead's columns in which there is ink, shape (leads,)."""
+    ends = np.cumsum([0, *(lead.top.size for lead in leads)])
+    inked = np.zeros(ends[-1] + 1, dtype=np.int64)
+    np.cumsum(np.isfinite(np.concatenate([lead.top for lead in leads])), out=inked[1:])
+    return (inked[ends[1:]] - inked[ends[:-1]]) / np.maximum(ends[1:] - ends[:-1], 1)

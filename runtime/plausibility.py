@@ -7,6 +7,7 @@ that is steep for a small part of the time only. Text, charts and photographs do
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -160,13 +161,12 @@ def _residuals(curves: dict[str, NDArray[np.float32]], *groups: _Laws) -> list[f
     total -= row_quantiles(total.astype(np.float64), 0.5)[0][:, None].astype(np.float32)
     left_over = np.square(total).mean(axis=1).tolist()
     within = (3 * np.square(terms).reshape(len(laws), -1).mean(axis=1).astype(np.float64)).tolist()
-    found = []
+    found, first = [], 0
     for group in known:
-        first, left_over, within = len(group), left_over, within
-        own, own_within = left_over[:first], within[:first]
-        left_over, within = left_over[first:], within[first:]
-        whole = sum(own_within)
-        found.append(float(np.sqrt(sum(own) / whole)) if whole > 0 else 1.0)
+        own = slice(first, first + len(group))
+        first = own.stop
+        whole = sum(within[own])
+        found.append(math.sqrt(sum(left_over[own]) / whole) if whole > 0 else 1.0)
     return found
 
 

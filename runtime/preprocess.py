@@ -225,13 +225,14 @@ class Preprocess(Record):
         first = np.maximum(upper, 0).astype(np.int64)
         count = np.maximum(np.ceil(np.minimum(lower, height)).astype(np.int64) - first, 0)
         column = np.arange(n)[:, None] * (height * width) + np.arange(width)
-        begin = first * width + np.tile(column.ravel(), SUBSAMPLES)
-        steps = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        row = (np.repeat(first, count) + steps).astype(np.float32)
-        inked = np.minimum(row + 1, np.repeat(lower, count))
-        inked -= np.maximum(row, np.repeat(upper, count))
+        column = np.tile(column.ravel(), SUBSAMPLES)
+        sample = np.repeat(np.arange(len(count)), count)  # that each of the pixels belongs to
+        row = np.arange(len(sample)) + (first + count - np.cumsum(count))[sample]
+        place = column[sample] + row * width
+        edge = row.astype(np.float32)
+        inked = np.minimum(edge + 1, lower[sample])
+        inked -= np.maximum(edge, upper[sample])
         inked /= SUBSAMPLES
-        place = np.repeat(begin, count) + steps * width
         drawn = np.zeros((n, height, width), dtype=np.float32)
         flat = drawn.reshape(-1)
         pixels = count.reshape(SUBSAMPLES, -1).sum(axis=1)

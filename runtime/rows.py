@@ -331,17 +331,18 @@ def _levels(
     """Return the most usual middle of runs (`_doubled_middles`) near each place, px."""
     first = np.searchsorted(twice, 2 * (places - reach), side="right")
     last = np.searchsorted(twice, 2 * (places + reach), side="left")
-    middles = np.rint(twice / 2).astype(np.int64)
-    levels = []
-    for place, a, b in zip(places, first, last, strict=True):
-        if a >= b:
-            levels.append(float(place))
-            continue
-        near = middles[a:b]
-        counts = np.bincount(near - near[0] + 2, minlength=8)  # two empty ones before
-        weighed = np.convolve(counts, [1, 2, 3, 2, 1], mode="same")
-        levels.append(float(near[0] - 2 + np.argmax(weighed)))
-    return np.array(levels)
+    # The middles near each place, counted by how far they are behind the first that may be.
+    many = np.maximum(last - first, 0)
+    row = np.repeat(np.arange(len(places)), many)
+    near = np.concatenate([twice[a:b] for a, b in zip(first, last, strict=True)])
+    lowest = np.floor(places - reach).astype(np.int64) - 2  # two empty ones before
+    middles = np.rint(near / 2).astype(np.int64) - lowest[row]
+    size = int(2 * reach) + 8  # and after
+    counts = np.bincount(row * size + middles, minlength=len(places) * size)
+    counts = counts.reshape(len(places), size)
+    weighed = 3 * counts[:, 2:-2] + 2 * (counts[:, 1:-3] + counts[:, 3:-1])
+    weighed += counts[:, :-4] + counts[:, 4:]
+    return np.where(many > 0, lowest + 2 + np.argmax(weighed, axis=1), places)
 
 
 def _local_baselines(runs: Runs, levels: NDArray[np.float64], mm: float) -> NDArray[np.float64]:

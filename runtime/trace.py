@@ -348,13 +348,13 @@ def _waves(
 def _spread(owner: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]) -> None:
     """Let rows claim the unowned runs next to theirs, one step at a time; changes `owner`."""
     for _ in range(MAX_STEPS):
-        open_right = (owner[left] >= 0) & (owner[right] < 0)
-        open_left = (owner[right] >= 0) & (owner[left] < 0)
+        known_left, known_right = owner[left] >= 0, owner[right] >= 0
+        open_right, open_left = known_left > known_right, known_right > known_left
         if not (open_right.any() or open_left.any()):
             return
         claims = np.concatenate([right[open_right], left[open_left]])
         owner[claims] = np.concatenate([owner[left[open_right]], owner[right[open_left]]])
-        remain = (owner[left] < 0) | (owner[right] < 0)
+        remain = np.flatnonzero(~(known_left & known_right))
         left, right = left[remain], right[remain]
 
 

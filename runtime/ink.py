@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,7 +93,8 @@ class Runs(Record):
 
     def columns(self, left: float, right: float) -> Runs:
         """Return the runs of the columns from `left` on and before `right`, without a copy."""
-        first, last = np.searchsorted(self.x, (left, right))
+        ends = np.array((math.ceil(left), math.ceil(right)), dtype=self.x.dtype)
+        first, last = np.searchsorted(self.x, ends)
         part = slice(first, last)
         return Runs(self.x[part], self.top[part], self.bottom[part], self.size)
 

@@ -244,7 +244,9 @@ def _spread(heights: NDArray[np.float64]) -> float:
     """Return how far a row moves, its slope left out: from the 2 % to the 98 % quantile."""
     third = -(-heights.size // 3)
     rise = median(heights[-third:]) - median(heights[:third])
-    level = heights - np.linspace(0.0, 1.5 * rise, heights.size)
+    slope = np.arange(heights.size) * (1.5 * rise / max(heights.size - 1, 1))
+    slope[-1] = 1.5 * rise
+    level = heights - slope
     low, high = quantiles(level, 0.02, 0.98)
     return high - low
 

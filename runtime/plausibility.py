@@ -8,6 +8,7 @@ that is steep for a small part of the time only. Text, charts and photographs do
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -127,7 +128,7 @@ def _resampled(
         Share of a lead's columns in which there is a trace.
     """
     empty = np.zeros((len(leads), COLUMNS - 2 * BORDER), dtype=np.float32)
-    seen = coverages(leads)
+    seen = np.array(coverages(leads))
     lines = Lines([lead.centre for lead in leads])
     if not lines.counts.any():
         return empty, empty, seen
@@ -136,7 +137,7 @@ def _resampled(
     inked = np.isfinite(top)
     # The middle of top and bottom follows a steep line better than its thinned centre.
     middle = np.where(inked, (top + bottom) / 2, lines.values)
-    where = (lines.sizes - 1)[:, None] * np.linspace(0, 1, COLUMNS)
+    where = (lines.sizes - 1)[:, None] * _even_places()
     centre = lines.at(where, middle)
     height = lines.at(where, np.where(inked, top - bottom, 0))
     traced = lines.counts[:, None] >= 2
@@ -147,6 +148,12 @@ def _resampled(
         np.where(traced, height, 0)[inner].astype(np.float32),
         seen,
     )
+
+
+@cache
+def _even_places() -> NDArray[np.float64]:
+    """Return the places of the `COLUMNS` columns, from 0 to 1."""
+    return np.linspace(0, 1, COLUMNS)
 
 
 def _residuals(curves: dict[str, NDArray[np.float32]], *groups: _Laws) -> list[float]:

@@ -226,7 +226,8 @@ def _is_rule(runs: Runs, twice: NDArray[np.int32], place: float, mm: float) -> b
     `twice` is as from `_doubled_middles`.
     """
     extent = int(runs.x[-1]) - int(runs.x[0]) + 1  # sorted by column
-    first, last = np.searchsorted(twice, (2 * place - 6 * mm, 2 * place + 6 * mm))
+    ends = np.ceil((2 * place - 6 * mm, 2 * place + 6 * mm)).astype(twice.dtype)
+    first, last = np.searchsorted(twice, ends)
     if first == last:
         return False
     level = float(twice[(first + last - 1) // 2] + twice[(first + last) // 2]) / 4
@@ -329,8 +330,9 @@ def _levels(
     twice: NDArray[np.int32], places: NDArray[np.float64], reach: float
 ) -> NDArray[np.float64]:
     """Return the most usual middle of runs (`_doubled_middles`) near each place, px."""
-    first = np.searchsorted(twice, 2 * (places - reach), side="right")
-    last = np.searchsorted(twice, 2 * (places + reach), side="left")
+    above, below = np.floor(2 * (places - reach)), np.ceil(2 * (places + reach))
+    first = np.searchsorted(twice, above.astype(twice.dtype), side="right")
+    last = np.searchsorted(twice, below.astype(twice.dtype), side="left")
     # The middles near each place, counted by how far they are behind the first that may be.
     many = np.maximum(last - first, 0)
     row = np.repeat(np.arange(len(places)), many)

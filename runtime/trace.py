@@ -471,12 +471,10 @@ def _medians_of_known(values: NDArray[np.float32]) -> NDArray[np.float64]:
     ends = np.maximum(np.count_nonzero(ordered == ordered, axis=1) - 1, 0)
     row = np.arange(len(values))
     low, high = ordered[row, ends // 2], ordered[row, (ends + 1) // 2]
-    return np.nan_to_num(low + (high - low) * 0.5 * (ends % 2))
+    medians = low + (high - low) * 0.5 * (ends % 2)
+    return np.where(np.isnan(medians), 0.0, medians)
 
 
-def coverages(leads: Sequence[LeadTrace]) -> NDArray[np.float64]:
-    """Return the share of each lead's columns in which there is ink, shape (leads,)."""
-    ends = np.cumsum([0, *(lead.top.size for lead in leads)])
-    inked = np.zeros(ends[-1] + 1, dtype=np.int64)
-    np.cumsum(np.isfinite(np.concatenate([lead.top for lead in leads])), out=inked[1:])
-    return (inked[ends[1:]] - inked[ends[:-1]]) / np.maximum(ends[1:] - ends[:-1], 1)
+def coverages(leads: Sequence[LeadTrace]) -> list[float]:
+    """Return the share of each lead's columns in which there is ink."""
+    return [np.count_nonzero(np.isfinite(lead.top)) / max(lead.top.size, 1) for lead in leads]

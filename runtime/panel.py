@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,9 @@ LOOKS = (
     (0, True, True),
     (90, True, True),
 )
+#: Twice this (bytes) is kept for the next page: more than the pictures of one page take, which are
+#: of 0.9 MB each on a cart's file.
+KEPT_BYTES = 4 << 20
 #: Pictures with a side below this (px) cannot hold rows of leads and stay as they are.
 SMALLEST_SIDE = 32
 
@@ -88,6 +92,7 @@ def find_panel(page: Page) -> Panel:
     Panel
         Always; where nothing is found, with layout ``"unknown"``, no leads and the reason.
     """
+    _keep_freed_memory()
     grey, zoom = _enlarged(page.grey)
     darkness = darkness_of(grey)
     reading, to_picture = _read(darkness)
@@ -124,6 +129,17 @@ def find_panel(page: Page) -> Panel:
         ),
         reasons=reasons,
     )
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Let glibc keep what a page frees for the next page; does nothing elsewhere.
+
+    It hands the end of its heap back to the system where that is more than twice the largest block
+    that was mapped and freed so far (mallopt(3), M_MMAP_THRESHOLD), which two pictures are by
+    chance or not; every page then faults them in again, 400 times. A larger block changes that.
+    """
+    np.empty(KEPT_BYTES, dtype=np.uint8)
 
 
 def _enlarged(grey: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:

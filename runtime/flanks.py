@@ -30,7 +30,9 @@ PLACES = (0.2, 0.5, 0.8)
 FLAT = 1.5
 
 
-def even_flanks(traces: RowTraces, darkness: NDArray[np.uint8]) -> RowTraces:
+def even_flanks(
+    traces: RowTraces, darkness: NDArray[np.uint8], rows: int | None = None
+) -> RowTraces:
     """Move the edges of the rows' ink to their mean over each column.
 
     Parameters
@@ -38,13 +40,18 @@ def even_flanks(traces: RowTraces, darkness: NDArray[np.uint8]) -> RowTraces:
     traces : RowTraces
     darkness : ndarray of uint8, shape (h, w)
         Of the picture that they were followed in.
+    rows : int, optional
+        How many rows, from the first on, are asked for; all of them tell how dark a line is.
 
     Returns
     -------
     RowTraces
+        Of these rows.
     """
-    height, rows = len(darkness), len(traces.top)
+    height = len(darkness)
     full = _full_darkness(traces, darkness)
+    traces = traces.part(0, len(traces.top) if rows is None else rows)
+    rows = len(traces.top)
     # The lower edges are upper edges of the picture upside down.
     edges = _evened(np.concatenate([traces.top, height - traces.bottom]), darkness, full)
     return traces._replace(top=edges[:rows], bottom=height - edges[rows:])
@@ -79,8 +86,8 @@ def _evened(
     columns = np.minimum(np.maximum(columns, 0), darkness.shape[1] - 1)
     places = top[row, inner] + np.array(PLACES, np.float32)[:, None] * height
     pixels = _inside(places, len(darkness))
-    turned = row >= len(top) // 2
-    pixels[:, turned] = len(darkness) - 1 - pixels[:, turned]
+    turned = np.s_[:, int(np.searchsorted(row, len(top) // 2)) :]  # rows ascend
+    pixels[turned] = len(darkness) - 1 - pixels[turned]
     looked_at = darkness.ravel().take((pixels * darkness.shape[1])[:, None] + columns)
     dark = looked_at.mean(axis=0, dtype=np.float32)
     paper = np.minimum(dark[2], dark[3])  # the grid may go through the wave

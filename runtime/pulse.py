@@ -67,7 +67,7 @@ def find_pulses(runs: Runs, baselines: NDArray[np.float64], mm: float) -> tuple[
     count, width = baselines.shape
     if len(runs.x) == 0:
         return ()
-    near_ends = np.minimum(runs.x - runs.x.min(), runs.x.max() - runs.x) < ENDS_MM * mm
+    near_ends = np.minimum(runs.x - runs.x[0], runs.x[-1] - runs.x) < ENDS_MM * mm  # x ascends
     runs = runs.where(near_ends)
     spacing = float(np.diff(baselines, axis=0).mean()) / mm if count > 1 else np.inf
     low, high = HEIGHT_MM[0] * mm, min(HEIGHT_MM[1], spacing - 2.5) * mm
@@ -84,7 +84,7 @@ def find_pulses(runs: Runs, baselines: NDArray[np.float64], mm: float) -> tuple[
     row, run = true_cells(above)
     heights[row, runs.x[run]] = rise[row, run]
     tops = (heights > 0) & ~occupied
-    share = tops.mean(axis=0)
+    share = np.add.reduce(tops, axis=0, dtype=np.uint8) / count
     found = []
     for left, right in zip(*stretches(share >= ROW_SHARE), strict=True):
         if not WIDTH_MM[0] * mm <= right - left <= WIDTH_MM[1] * mm:

@@ -226,7 +226,8 @@ def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Re
         first, count = first + choice.first, ARRANGEMENTS[choice.layout].rows
         rows = rows.part(choice.first, count)
         traces = traces.part(choice.first, count)
-        line = thin_line(even_flanks(traces, darkness))
+        shown = len(ARRANGEMENTS[choice.layout].leads)  # no lead is read from a rhythm strip
+        line = thin_line(even_flanks(traces, darkness, shown))
         leads = _leads(choice, rows, line, borders, (across, down))
         if area.source == "traces":
             area = _tightened(area, rows, traces, down)

@@ -269,9 +269,9 @@ def disagreement(rows: NDArray[np.float64], arrangement: Arrangement) -> float:
     width = rows.shape[1] / arrangement.columns
     margin = MARGIN * width
     values = []
-    for column, terms_of_law in _laws_of(arrangement):
+    for column, rows_of_law, factors in _laws_of(arrangement):
         first, last = round(column * width + margin), round((column + 1) * width - margin)
-        terms = np.stack([factor * rows[row, first:last] for row, factor in terms_of_law])
+        terms = factors * rows[rows_of_law, first:last]
         known = np.isfinite(terms).all(axis=0)
         count = np.count_nonzero(known)
         if count < 0.4 * terms.shape[1] or count < 8:
@@ -285,8 +285,8 @@ def disagreement(rows: NDArray[np.float64], arrangement: Arrangement) -> float:
 
 
 @lru_cache
-def _laws_of(arrangement: Arrangement) -> list[tuple[int, list[tuple[int, float]]]]:
-    """Return the laws whose leads stand in one column: that column, and row and factor of each."""
+def _laws_of(arrangement: Arrangement) -> list[tuple[int, list[int], NDArray[np.float32]]]:
+    """Return the laws whose leads stand in one column: that column, their rows and factors."""
     places = {
         name: (row, column)
         for row, names in enumerate(arrangement.leads)
@@ -296,5 +296,7 @@ def _laws_of(arrangement: Arrangement) -> list[tuple[int, list[tuple[int, float]
     for law in _LAWS:
         columns = {places[name][1] for name, _ in law}
         if len(columns) == 1:
-            found.append((columns.pop(), [(places[name][0], factor) for name, factor in law]))
+            rows = [places[name][0] for name, _ in law]
+            factors = np.array([[factor] for _, factor in law], dtype=np.float32)
+            found.append((columns.pop(), rows, factors))
     return found

@@ -97,7 +97,8 @@ def measure_leads(leads: Sequence[LeadTrace]) -> Plausibility:
     Plausibility
     """
     centre, height, seen = _resampled(leads)
-    change = np.abs(np.diff(centre, axis=1, prepend=centre[:, :1]))
+    change = np.zeros_like(centre)
+    np.abs(centre[:, 1:] - centre[:, :-1], out=change[:, 1:])
     activity = np.maximum(height, change)
     low, high = row_quantiles(centre, 0.01, 0.99)
     amplitude = np.maximum(high - low, 0.02)
@@ -253,8 +254,10 @@ def sharpness(page: Page, panel: Panel) -> float:
     """
     height, width = page.grey.shape
     corners = panel.quad * page.scale
-    left, top = np.clip(corners.min(axis=0), 0, (width - 1, height - 1)).astype(int)
-    right, bottom = np.clip(corners.max(axis=0), (left + 1, top + 1), (width, height)).astype(int)
+    left, top = corners.min(axis=0).tolist()
+    left, top = int(min(max(left, 0), width - 1)), int(min(max(top, 0), height - 1))
+    right, bottom = corners.max(axis=0).tolist()
+    right, bottom = int(min(max(right, left + 1), width)), int(min(max(bottom, top + 1), height))
     grey = page.grey[top:bottom, left:right]
     # Every sixth row and the one below it: rows lie together in memory, and traces cross them all.
     lower = grey[1::6]

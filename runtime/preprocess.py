@@ -189,9 +189,9 @@ class Preprocess(Record):
         lines = Lines([_NO_TRACE if lead is None else lead.centre for lead in order])
         spans = [(0.0, 1.0) if lead is None else (lead.start_s, lead.seconds) for lead in order]
         start, seconds = np.array(spans).T[:, :, None]
-        begin = np.tile(np.arange(len(CANONICAL[0])) * self.column_seconds, len(CANONICAL))[:, None]
+        begin, offsets = _times(self)
         begin = np.maximum(start, np.minimum(begin, start + seconds - self.cell_seconds))
-        times = begin - start + self.sample_seconds * np.arange(-margin, self.samples + margin)
+        times = begin - start + offsets
         per_second = lines.sizes[:, None] / seconds
         places = times * per_second - 0.5
         traced = lines.counts[:, None] >= 2
@@ -240,6 +240,15 @@ class Preprocess(Record):
             turn = slice(last - many, last)
             flat[place[turn]] += inked[turn]  # in all at most 1: no more than the pixel is high
         return drawn
+
+
+@lru_cache(maxsize=8)
+def _times(preprocess: Preprocess) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return when the leads' cells begin, shape (12, 1), and their samples within a cell, s."""
+    columns = np.arange(len(CANONICAL[0])) * preprocess.column_seconds
+    margin = len(preprocess.taps) // 2
+    samples = np.arange(-margin, preprocess.samples + margin)
+    return np.tile(columns, len(CANONICAL))[:, None], preprocess.sample_seconds * samples
 
 
 @lru_cache(maxsize=8)

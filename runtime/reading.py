@@ -401,9 +401,10 @@ def _borders(
         for k in range(1, columns):
             line = separator_columns(runs, crossed, rows.left + k * step, 3.0 * mm)
             if line.size and line[-1] - line[0] < mm:
-                near = np.arange(max(0, line[0] - 1), min(line[-1] + 2, runs.size[0]))
+                first, last = max(0, line[0] - 1), min(line[-1] + 2, runs.size[0])
+                near = np.arange(first, last)
                 covered.append(near)
-                weight = darkness[low:high, near].sum(axis=0, dtype=np.float64)
+                weight = darkness[low:high, first:last].sum(axis=0, dtype=np.float64)
                 places.append(float((near + 0.5) @ weight / max(float(weight.sum()), 1.0)))
         if len(places) == columns - 1:
             left, right = rows.left, rows.right

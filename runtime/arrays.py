@@ -9,7 +9,14 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["interpolated", "running_mean", "stretches", "sums_of_parts", "true_cells", "true_places"]
+__all__ = [
+    "interpolated",
+    "running_mean",
+    "stretches",
+    "sums_of_parts",
+    "true_cells",
+    "true_places",
+]
 
 
 def sums_of_parts(
@@ -98,9 +105,7 @@ def true_cells(flags: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.
     return rows, places - rows * flags.shape[1]
 
 
-def interpolated(
-    values: NDArray[np.float64], places: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def interpolated(values: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
     """Interpolate between values that lie one apart, as ``np.interp`` does after a search.
 
     Parameters

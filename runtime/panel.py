@@ -154,7 +154,7 @@ def _enlarged(grey: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
 
 
 def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float64]]:
-    """Read a picture that lies any way; returns what was read and the map from it to the picture."""
+    """Read a picture that lies any way; returns what was read and the map back to the picture."""
     height, width = darkness.shape
     first = read_upright(darkness, captured=False)
     if first is not None and first.fits and first.level:
@@ -184,12 +184,12 @@ def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float
             continue
         found.append((reading, _turning(size, turned) @ matrix))
         if reading is not None and reading.fits:
-            return reading, np.linalg.inv(found[-1][1])
+            return reading, np.asarray(np.linalg.inv(found[-1][1]), dtype=np.float64)
     doubts = [_doubt(reading) for reading, _ in found]
     if captured:  # that picture was not straight
         doubts[0] += 1.0
     reading, to_upright = found[int(np.argmin(doubts))]
-    return reading, np.linalg.inv(to_upright)
+    return reading, np.asarray(np.linalg.inv(to_upright), dtype=np.float64)
 
 
 def _believed(reading: Reading | None, turn: int, earlier: list[Reading | None]) -> bool:

@@ -247,8 +247,8 @@ def _times(preprocess: Preprocess) -> tuple[NDArray[np.float64], NDArray[np.floa
     """Return when the leads' cells begin, shape (12, 1), and their samples within a cell, s."""
     columns = np.arange(len(CANONICAL[0])) * preprocess.column_seconds
     margin = len(preprocess.taps) // 2
-    samples = np.arange(-margin, preprocess.samples + margin)
-    return np.tile(columns, len(CANONICAL))[:, None], preprocess.sample_seconds * samples
+    offsets = preprocess.sample_seconds * np.arange(-margin, preprocess.samples + margin)
+    return np.tile(columns, len(CANONICAL))[:, None], np.asarray(offsets, dtype=np.float64)
 
 
 @lru_cache(maxsize=8)

@@ -83,8 +83,6 @@ class Reading(Record):
         Where the panel lies.
     leads : tuple of LeadTrace
         With boxes in px of the picture.
-    coverage : float
-        Share of the leads' columns with ink; little on a page that lies on its side.
     """
 
     rows: Rows
@@ -95,7 +93,6 @@ class Reading(Record):
     scale_source: str
     area: Area
     leads: tuple[LeadTrace, ...]
-    coverage: float
 
     @property
     def level(self) -> bool:
@@ -114,6 +111,11 @@ class Reading(Record):
         """Whether twelve leads were read, the right way up, that agree with one another."""
         known = self.layout in ARRANGEMENTS and self.fit <= CONVINCING_FIT
         return known and self.fit < self.upside_down and self.coverage >= CONVINCING_COVERAGE
+
+    @property
+    def coverage(self) -> float:
+        """Share of the leads' columns with ink; little on a page that lies on its side."""
+        return sum(coverages(self.leads)) / max(len(self.leads), 1)
 
 
 class _Print(Record):
@@ -240,7 +242,6 @@ def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Re
         "assumed" if measured is None else "grid",
         area,
         leads,
-        sum(coverages(leads)) / max(len(leads), 1),
     )
     return reading, range(first, first + count)
 

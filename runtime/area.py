@@ -218,19 +218,28 @@ def _trace_area(runs: Runs, long: Runs, rows: Rows, mm: float) -> Area:
     """Return the extent of the traces and of the pulses beside them, in whole px."""
     left, right = int(rows.left), int(rows.right)
     highest, lowest = rows.levels[0] - WAVE_MM * mm, rows.levels[-1] + WAVE_MM * mm
-    inside = (long.x >= left) & (long.x < right) & (long.bottom > highest) & (long.top < lowest)
+    long = long.columns(left, right)
+    inside = (long.bottom > highest) & (long.top < lowest)
     top = max(float(long.top[inside].min(initial=int(rows.levels[0]))), round(highest), 0.0)
     bottom = min(float(long.bottom[inside].max(initial=int(rows.levels[-1]))), round(lowest))
+    reach, foot = PULSE_REACH_MM * mm, FOOT_MM * mm
+    before, steep = _level_columns(runs.columns(0, left), rows, mm)
+    pulse = steep[steep > left - reach]
+    first = before[before >= pulse.min(initial=left) - foot].min(initial=left)
+    after, steep = _level_columns(runs.columns(right, runs.size[0]), rows, mm)
+    pulse = steep[steep < right + reach]
+    last = after[after <= pulse.max(initial=right) + foot].max(initial=right - 1) + 1
+    return Area(float(first), top, float(last), min(bottom, float(runs.size[1])), "traces")
+
+
+def _level_columns(
+    runs: Runs, rows: Rows, mm: float
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the columns of the runs that are level with the rows, and of the steep among those."""
     middle = (runs.top + runs.bottom) / 2
     level = (middle > rows.levels[0] - 12 * mm) & (middle < rows.levels[-1] + 3 * mm)
     steep = runs.bottom - runs.top > STEEP_MM * mm
-    reach, foot = PULSE_REACH_MM * mm, FOOT_MM * mm
-    before, after = level & (runs.x < left), level & (runs.x >= right)
-    pulse = runs.x[before & steep & (runs.x > left - reach)]
-    first = runs.x[before & (runs.x >= pulse.min(initial=left) - foot)].min(initial=left)
-    pulse = runs.x[after & steep & (runs.x < right + reach)]
-    last = runs.x[after & (runs.x <= pulse.max(initial=right) + foot)].max(initial=right - 1) + 1
-    return Area(float(first), top, float(last), min(bottom, float(runs.size[1])), "traces")
+    return runs.x[level], runs.x[level & steep]
 
 
 def _part_sums(
@@ -286,11 +295,13 @@ def _reach(
     own = lines[(lines >= start) & (lines < stop)]
     if own.size < 2:
         return None
-    gap = max(int(np.diff(own).max(initial=1)), round(FINE_GAP_MM * mm))
+    gap = max(int((own[1:] - own[:-1]).max()), round(FINE_GAP_MM * mm))
     gap += max(1, round(GAP_SLACK_MM * mm))
     gap = min(gap, round(1.1 * BOLD_MM * mm))
-    before = lines[lines <= own[0]][::-1]
+    before = lines[lines <= own[0]]
     after = lines[lines >= own[-1]]
-    first = before[np.flatnonzero(np.append(-np.diff(before), length) > gap)[0]]
-    last = after[np.flatnonzero(np.append(np.diff(after), length) > gap)[0]]
+    breaks = np.flatnonzero(before[1:] - before[:-1] > gap)
+    first = before[breaks[-1] + 1] if breaks.size else before[0]
+    breaks = np.flatnonzero(after[1:] - after[:-1] > gap)
+    last = after[breaks[0]] if breaks.size else after[-1]
     return float(first), float(last + 1)

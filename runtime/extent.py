@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.arrays import running_mean
+from runtime.arrays import interpolated, running_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -174,6 +174,6 @@ def _power(pattern: NDArray[np.float32], mm: float) -> float:
     power /= max(float(power.mean()), 1e-9)
     scales = mm * np.geomspace(*SEARCH, STEPS)
     places = np.arange(1, HARMONICS + 1)[:, None] * size / (BOLD_MM * scales)
-    values = np.interp(places, np.arange(len(power)), power, right=0.0)
+    values = interpolated(power, places)
     values[places > 0.46 * size] = 0.0
     return float(values.sum(axis=0).max())

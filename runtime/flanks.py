@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from runtime.arrays import true_cells
 from runtime.quantile import median
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ PLACES = (0.2, 0.5, 0.8)
 FLAT = 1.5
 
 
-def even_flanks(traces: RowTraces, darkness: NDArray[np.uint8]) -> RowTraces:
+def even_flanks(
+    traces: RowTraces, darkness: NDArray[np.uint8], rows: int | None = None
+) -> RowTraces:
     """Move the edges of the rows' ink to their mean over each column.
 
     Parameters
@@ -37,13 +40,18 @@ def even_flanks(traces: RowTraces, darkness: NDArray[np.uint8]) -> RowTraces:
     traces : RowTraces
     darkness : ndarray of uint8, shape (h, w)
         Of the picture that they were followed in.
+    rows : int, optional
+        How many rows, from the first on, are asked for; all of them tell how dark a line is.
 
     Returns
     -------
     RowTraces
+        Of these rows.
     """
-    height, rows = len(darkness), len(traces.top)
+    height = len(darkness)
     full = _full_darkness(traces, darkness)
+    traces = traces.part(0, len(traces.top) if rows is None else rows)
+    rows = len(traces.top)
     # The lower edges are upper edges of the picture upside down.
     edges = _evened(np.concatenate([traces.top, height - traces.bottom]), darkness, full)
     return traces._replace(top=edges[:rows], bottom=height - edges[rows:])
@@ -51,7 +59,7 @@ def even_flanks(traces: RowTraces, darkness: NDArray[np.uint8]) -> RowTraces:
 
 def _full_darkness(traces: RowTraces, darkness: NDArray[np.uint8]) -> float:
     """Return the darkness of the line where it is flat."""
-    row, column = np.nonzero(traces.bottom - traces.top < FLAT * traces.line_width)
+    row, column = true_cells(traces.bottom - traces.top < FLAT * traces.line_width)
     if row.size == 0:
         return 255.0
     middle = (traces.top[row, column] + traces.bottom[row, column]) / 2
@@ -67,7 +75,7 @@ def _evened(
     picture upside down.
     """
     step = top[:, :-1] - top[:, 1:]
-    row, column = np.nonzero(np.abs(step) > STEEP)
+    row, column = true_cells(np.abs(step) > STEEP)
     if row.size == 0:
         return top
     height = step[row, column]
@@ -78,18 +86,20 @@ def _evened(
     columns = np.minimum(np.maximum(columns, 0), darkness.shape[1] - 1)
     places = top[row, inner] + np.array(PLACES, np.float32)[:, None] * height
     pixels = _inside(places, len(darkness))
-    turned = row >= len(top) // 2
-    pixels[:, turned] = len(darkness) - 1 - pixels[:, turned]
-    dark = darkness[pixels[:, None], columns].mean(axis=0, dtype=np.float32)
+    turned = np.s_[:, int(np.searchsorted(row, len(top) // 2)) :]  # rows ascend
+    pixels[turned] = len(darkness) - 1 - pixels[turned]
+    looked_at = darkness.ravel().take((pixels * darkness.shape[1])[:, None] + columns)
+    dark = looked_at.mean(axis=0, dtype=np.float32)
     paper = np.minimum(dark[2], dark[3])  # the grid may go through the wave
     ink = np.maximum(np.maximum(dark[0], dark[1]), full)
     covered = np.clip((dark[1:3] - paper) / np.maximum(ink - paper, 1), 0, 1)
     height[paper >= ink] = 0  # that is another wave: nothing is known of this one's flank
-    lowered, raised = np.zeros_like(top), np.zeros_like(top)
+    lowered, raised = np.zeros(top.size, top.dtype), np.zeros(top.size, top.dtype)
     # A column between two flanks is moved once, by the larger one.
-    np.maximum.at(lowered, (row, inner), (1 - covered[0]) * height)
-    np.maximum.at(raised, (row, outer), covered[1] * height)
-    return np.asarray(top + lowered - raised)
+    begin = row * top.shape[1]
+    np.maximum.at(lowered, begin + inner, (1 - covered[0]) * height)
+    np.maximum.at(raised, begin + outer, covered[1] * height)
+    return np.asarray(top + lowered.reshape(top.shape) - raised.reshape(top.shape))
 
 
 def _inside(places: NDArray[np.floating[Any]], height: int) -> NDArray[np.int64]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.arrays import running_mean
-from runtime.quantile import median
+from runtime.arrays import interpolated, running_mean
+from runtime.quantile import medians
 from runtime.record import Record
 
 if TYPE_CHECKING:
@@ -101,15 +102,26 @@ def _pitch(sums: NDArray[np.uint32], assumed: float) -> _Pitch | None:
     spectrum = np.fft.rfft(signal, size)
     power = spectrum.real**2 + spectrum.imag**2
     power /= max(float(power.mean()), 1e-9)
-    scales = assumed * np.linspace(*SEARCH, STEPS)
+    scales = assumed * _multiples()
     orders = np.arange(1, HARMONICS + 1)[:, None]
     places = orders * size / (BOLD_MM * scales)
-    values = np.interp(places, np.arange(len(power)), power, right=0.0)
+    values = interpolated(power, places)
     values[places > 0.46 * size] = 0.0
     best = int(np.argmax(values.sum(axis=0)))
-    beside = []
-    for ratio, orders_between in CUT:
-        places = np.rint(np.array(orders_between) * size / (BOLD_MM * ratio * scales[best]))
-        near = places.astype(int)[:, None] + np.array([-1, 0, 1])
-        beside.append(median(power.take(near, mode="clip").max(axis=1)))
+    ratios, between = _cuts()
+    places = np.rint(between * size / (BOLD_MM * ratios * scales[best]))
+    near = places.astype(int)[:, :, None] + np.array([-1, 0, 1])
+    beside = medians(power.take(near, mode="clip").max(axis=2))[:, 0].tolist()
     return _Pitch(float(scales[best]), float(values[1:, best].sum()), tuple(beside))
+
+
+@cache
+def _multiples() -> NDArray[np.float64]:
+    """Return the multiples of the assumed scale that are looked at."""
+    return np.linspace(*SEARCH, STEPS)
+
+
+@cache
+def _cuts() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the ratios of `CUT`, shape (n, 1), and their orders, shape (n, 3)."""
+    return np.array([[ratio] for ratio, _ in CUT]), np.array([orders for _, orders in CUT])

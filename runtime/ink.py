@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from runtime.arrays import stretches, true_places
+from runtime.arrays import stretches, true_cells, true_places
 from runtime.quantile import grey_counts, median
 from runtime.record import Record
 
@@ -87,7 +88,15 @@ class Runs(Record):
 
     def where(self, keep: NDArray[np.bool_]) -> Runs:
         """Return the runs for which `keep` (shape (n,)) is true."""
-        return Runs(self.x[keep], self.top[keep], self.bottom[keep], self.size)
+        places = np.flatnonzero(keep)  # looked up once for all three
+        return Runs(self.x[places], self.top[places], self.bottom[places], self.size)
+
+    def columns(self, left: float, right: float) -> Runs:
+        """Return the runs of the columns from `left` on and before `right`, without a copy."""
+        ends = np.array((math.ceil(left), math.ceil(right)), dtype=self.x.dtype)
+        first, last = np.searchsorted(self.x, ends)
+        part = slice(first, last)
+        return Runs(self.x[part], self.top[part], self.bottom[part], self.size)
 
     def within(self, left: float, top: float, right: float, bottom: float) -> Runs:
         """Return the runs inside a rectangle, cut off at its upper and lower edge."""
@@ -141,7 +150,7 @@ def _reduced(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _paper(small: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int, int, int]:
     """Return the lightest level around each block, and its 5 %, 50 % and 95 % quantiles."""
     paper = _lightest(small, 2) if min(small.shape) >= 5 else small
-    levels = np.sort(paper, axis=None)
+    levels = np.sort(paper, axis=None, kind="stable")  # by counting
     low, middle, high = (int(levels[int(share * levels.size)]) for share in (0.05, 0.5, 0.95))
     return paper, low, middle, high
 
@@ -157,7 +166,10 @@ def _is_white(grey: NDArray[np.uint8]) -> bool:
 
 def _usual_level(values: NDArray[np.uint8]) -> int:
     """Return the commonest of the light grey levels: that of bare paper, whatever is printed."""
-    counts = grey_counts(values.ravel()[None, ::USUAL_STEP])
+    sample = values.ravel()[::USUAL_STEP].copy()
+    if 2 * np.count_nonzero(sample == 255) > sample.size:
+        return 255  # the usual case, and sooner told
+    counts = grey_counts(sample[None])
     return MIN_WHITE + int(np.argmax(counts[MIN_WHITE:]))
 
 
@@ -323,13 +335,13 @@ def _has_thick(mask: NDArray[np.bool_], size: int) -> bool:
     """Tell whether any block of `size` px is thick; looks at 16 pixels of each first."""
     step = size // 4
     height, width = (-(-side // size) * 4 for side in mask.shape)
-    part = np.zeros((height, width), dtype=np.uint8)
-    sampled = mask[::step, ::step]
-    part[: sampled.shape[0], : sampled.shape[1]] = sampled
-    words = part.view(np.uint32).reshape(height // 4, 4, width // 4)
-    fours = np.add.reduce(words, axis=1, dtype=np.uint32)
-    cover = fours * np.uint32(0x01010101) >> np.uint32(24)  # the sum of a number's four bytes
-    rows, columns = np.nonzero(cover > (THICK_SHARE - 0.2) * 16)
+    part = np.zeros((height, mask.shape[1]), dtype=np.uint8)
+    part[: -(-len(mask) // step)] = mask[::step]
+    down = np.add.reduce(part.reshape(height // 4, 4, -1), axis=1, dtype=np.uint8)[:, ::step]
+    fours = np.zeros((height // 4, width), dtype=np.uint8)
+    fours[:, : down.shape[1]] = down
+    cover = fours.view(np.uint32) * np.uint32(0x01010101) >> np.uint32(24)  # sums of four bytes
+    rows, columns = true_cells(cover > (THICK_SHARE - 0.2) * 16)
     if rows.size > MANY_BLOCKS:
         return True
     places = zip((rows * size).tolist(), (columns * size).tolist(), strict=True)

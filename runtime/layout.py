@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.quantile import median, medians, quantile
+from runtime.quantile import median, medians, quantiles
 from runtime.record import Record
 
 if TYPE_CHECKING:
@@ -151,10 +153,11 @@ def choose_layout(rows: NDArray[np.float64]) -> Choice:
     rows = rows[:, :: max(1, rows.shape[1] // COLUMNS)]
     if count == 1:
         return Choice("single", 0, float("nan"), float("nan"))
+    motion = _Motion(rows)
     whole = [
         name
         for name, arrangement in ARRANGEMENTS.items()
-        if arrangement.rows == count and _has_beats(rows, arrangement)
+        if arrangement.rows == count and _has_beats(motion, 0, arrangement)
     ]
     fits = {name: disagreement(rows, ARRANGEMENTS[name]) for name in whole}
     # Where several fit, the laws hold over more of the page in the one of longer leads.
@@ -162,8 +165,9 @@ def choose_layout(rows: NDArray[np.float64]) -> Choice:
     if certain:
         best = min(certain, key=lambda name: ARRANGEMENTS[name].columns)
         return Choice(best, 0, fits[best], UPSIDE_DOWN)
-    upright = _fits(rows)
-    turned = _fits(-rows[::-1, ::-1])
+    upright = _fits(rows, motion)
+    upside_down_rows = -rows[::-1, ::-1]
+    turned = _fits(upside_down_rows, _Motion(upside_down_rows))
     upside_down = min((fit for _, _, fit in turned), default=float("nan"))
     if not upright:
         name = whole[0] if len(whole) == 1 else "unknown"
@@ -182,7 +186,7 @@ def _doubt(name: str, fit: float, rows: int) -> float:
     return fit + EXTRA_ROW * (rows - arrangement.rows) + short
 
 
-def _fits(rows: NDArray[np.float64]) -> list[tuple[str, int, float]]:
+def _fits(rows: NDArray[np.float64], motion: _Motion) -> list[tuple[str, int, float]]:
     """Return name, first row and disagreement of every layout that the rows may hold."""
     found = []
     for name, arrangement in ARRANGEMENTS.items():
@@ -191,25 +195,44 @@ def _fits(rows: NDArray[np.float64]) -> list[tuple[str, int, float]]:
             for first in range(spare + 1):
                 part = rows[first : first + arrangement.rows]
                 fit = disagreement(part, arrangement)
-                if np.isfinite(fit) and _has_beats(part, arrangement):
+                if math.isfinite(fit) and _has_beats(motion, first, arrangement):
                     found.append((name, first, fit))
     return found
 
 
-def _has_beats(rows: NDArray[np.float64], arrangement: Arrangement) -> bool:
-    """Tell whether a layout's rows move, and its rhythm strips go on, as leads do.
+class _Motion:
+    """How far rows of trace move and how long they go on, measured once each.
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (rows, n)
+        As for :func:`choose_layout`.
+    """
+
+    def __init__(self, rows: NDArray[np.float64]) -> None:
+        self._rows = rows
+        self._known: dict[int, tuple[float, float]] = {}
+
+    def of(self, row: int) -> tuple[float, float]:
+        """Return how far a row moves (any unit) and in how many columns it is known."""
+        if row not in self._known:
+            heights = self._rows[row]
+            heights = heights[np.isfinite(heights)]
+            self._known[row] = _spread(heights) if heights.size else 0.0, float(heights.size)
+        return self._known[row]
+
+
+def _has_beats(motion: _Motion, first: int, arrangement: Arrangement) -> bool:
+    """Tell whether a layout's rows, from row `first` on, move and its rhythm strips go on as leads.
 
     A frame or a sheet's edge does not move, and a line of print has gaps.
     """
     leads = len(arrangement.leads)
     judged = 0 if arrangement.columns == 4 else leads  # a single lead may be flat, not four
-    if judged == len(rows) and arrangement.columns == 1:
+    if judged == arrangement.rows and arrangement.columns == 1:
         return True
-    spreads, lengths = [], []
-    for row in rows:
-        known = row[np.isfinite(row)]
-        spreads.append(_spread(known) if known.size else 0.0)
-        lengths.append(float(known.size))
+    rows = [motion.of(row) for row in range(first, first + arrangement.rows)]
+    spreads, lengths = zip(*rows, strict=True)
     usual = median(np.array(spreads[:leads]))
     if min(spreads[judged:], default=np.inf) < IDLE * usual or min(spreads) < STILL * usual:
         return False
@@ -221,8 +244,11 @@ def _spread(heights: NDArray[np.float64]) -> float:
     """Return how far a row moves, its slope left out: from the 2 % to the 98 % quantile."""
     third = -(-heights.size // 3)
     rise = median(heights[-third:]) - median(heights[:third])
-    level = heights - np.linspace(0.0, 1.5 * rise, heights.size)
-    return quantile(level, 0.98) - quantile(level, 0.02)
+    slope = np.arange(heights.size) * (1.5 * rise / max(heights.size - 1, 1))
+    slope[-1] = 1.5 * rise
+    level = heights - slope
+    low, high = quantiles(level, 0.02, 0.98)
+    return high - low
 
 
 def disagreement(rows: NDArray[np.float64], arrangement: Arrangement) -> float:
@@ -240,27 +266,37 @@ def disagreement(rows: NDArray[np.float64], arrangement: Arrangement) -> float:
         Energy of II - I - III, aVR + aVL + aVF and aVR + (I + II)/2 over the energy of their terms,
         averaged; 0 for a perfect fit, about 1 for unrelated traces. NaN where too little is known.
     """
-    places = {
-        name: (row, column)
-        for row, names in enumerate(arrangement.leads)
-        for column, name in enumerate(names)
-    }
     width = rows.shape[1] / arrangement.columns
     margin = MARGIN * width
     values = []
-    for law in _LAWS:
-        columns = {places[name][1] for name, _ in law}
-        if len(columns) != 1:
-            continue
-        column = columns.pop()
+    for column, rows_of_law, factors in _laws_of(arrangement):
         first, last = round(column * width + margin), round((column + 1) * width - margin)
-        terms = np.stack([factor * rows[places[name][0], first:last] for name, factor in law])
+        terms = factors * rows[rows_of_law, first:last]
         known = np.isfinite(terms).all(axis=0)
-        if known.sum() < 0.4 * terms.shape[1] or known.sum() < 8:
+        count = np.count_nonzero(known)
+        if count < 0.4 * terms.shape[1] or count < 8:
             continue
         terms = terms[:, known]
         terms = terms - medians(terms)
         energy = float(np.square(terms).sum())
         if energy > 0:
             values.append(float(np.square(terms.sum(axis=0)).sum()) / energy)
-    return float(np.mean(values)) if values else float("nan")
+    return float(np.add.reduce(values)) / len(values) if values else float("nan")
+
+
+@lru_cache
+def _laws_of(arrangement: Arrangement) -> list[tuple[int, list[int], NDArray[np.float32]]]:
+    """Return the laws whose leads stand in one column: that column, their rows and factors."""
+    places = {
+        name: (row, column)
+        for row, names in enumerate(arrangement.leads)
+        for column, name in enumerate(names)
+    }
+    found = []
+    for law in _LAWS:
+        columns = {places[name][1] for name, _ in law}
+        if len(columns) == 1:
+            rows = [places[name][0] for name, _ in law]
+            factors = np.array([[factor] for _, factor in law], dtype=np.float32)
+            found.append((columns.pop(), rows, factors))
+    return found

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.arrays import true_cells
 from runtime.quantile import median, medians
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def agreeing(
     wrong = ~agree & (np.count_nonzero(agree, axis=0) >= AGREEING)
     few = 2 * np.count_nonzero(hidden, axis=0) <= len(names)
     wrong |= hidden & few & (agree | hidden).all(axis=0)
-    lead, column = np.nonzero(wrong)
+    lead, column = true_cells(wrong)
     out = line.copy()
     out[2, lead, doubtful[column]] = guesses[best[column], lead, column] + baselines[lead, 0]
     inked = np.isfinite(places[lead, doubtful[column]])

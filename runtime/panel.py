@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,9 @@ LOOKS = (
     (0, True, True),
     (90, True, True),
 )
+#: Twice this (bytes) is kept for the next page: more than the pictures of one page take, which are
+#: of 0.9 MB each on a cart's file.
+KEPT_BYTES = 4 << 20
 #: Pictures with a side below this (px) cannot hold rows of leads and stay as they are.
 SMALLEST_SIDE = 32
 
@@ -88,16 +92,17 @@ def find_panel(page: Page) -> Panel:
     Panel
         Always; where nothing is found, with layout ``"unknown"``, no leads and the reason.
     """
+    _keep_freed_memory()
     grey, zoom = _enlarged(page.grey)
     darkness = darkness_of(grey)
-    reading, to_upright = _read(darkness)
+    reading, to_picture = _read(darkness)
     if reading is None:
         height, width = page.grey.shape
         whole = np.array([[0, 0], [width, 0], [width, height], [0, height]]) / page.scale
         reasons: tuple[str, ...] = ("no ECG trace found",)
         return Panel(whole.astype(np.float32), 0, 0.0, "unknown", None, "assumed", (), reasons)
     reasons = () if reading.layout in ARRANGEMENTS else ("layout not recognised",)
-    to_page = np.diag([1.0, 1.0, page.scale * zoom]) @ np.linalg.inv(to_upright)
+    to_page = np.diag([1.0, 1.0, page.scale * zoom]) @ to_picture
     area = reading.area
     corners = [
         [area.left, area.top],
@@ -126,6 +131,17 @@ def find_panel(page: Page) -> Panel:
     )
 
 
+@cache
+def _keep_freed_memory() -> None:
+    """Let glibc keep what a page frees for the next page; does nothing elsewhere.
+
+    It hands the end of its heap back to the system where that is more than twice the largest block
+    that was mapped and freed so far (mallopt(3), M_MMAP_THRESHOLD), which two pictures are by
+    chance or not; every page then faults them in again, 400 times. A larger block changes that.
+    """
+    np.empty(KEPT_BYTES, dtype=np.uint8)
+
+
 def _enlarged(grey: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
     """Enlarge a small picture, so that lines are followed between its pixels; and the factor."""
     height, width = grey.shape
@@ -138,7 +154,7 @@ def _enlarged(grey: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
 
 
 def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float64]]:
-    """Read a picture that lies any way; returns what was read and the map from picture to it."""
+    """Read a picture that lies any way; returns what was read and the map back to the picture."""
     height, width = darkness.shape
     first = read_upright(darkness, captured=False)
     if first is not None and first.fits and first.level:
@@ -168,11 +184,12 @@ def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float
             continue
         found.append((reading, _turning(size, turned) @ matrix))
         if reading is not None and reading.fits:
-            return found[-1]
+            return reading, np.asarray(np.linalg.inv(found[-1][1]), dtype=np.float64)
     doubts = [_doubt(reading) for reading, _ in found]
     if captured:  # that picture was not straight
         doubts[0] += 1.0
-    return found[int(np.argmin(doubts))]
+    reading, to_upright = found[int(np.argmin(doubts))]
+    return reading, np.asarray(np.linalg.inv(to_upright), dtype=np.float64)
 
 
 def _believed(reading: Reading | None, turn: int, earlier: list[Reading | None]) -> bool:
@@ -230,4 +247,5 @@ def _turn(quad: NDArray[np.float64]) -> tuple[int, float]:
 def _surface(quad: NDArray[np.float64]) -> float:
     """Return the area of a polygon (shoelace formula)."""
     x, y = quad[:, 0], quad[:, 1]
-    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2.0)
+    following = np.arange(1 - len(quad), 1)  # after the last corner, the first
+    return float(abs(np.dot(x, y[following]) - np.dot(y, x[following])) / 2.0)

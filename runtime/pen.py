@@ -43,9 +43,12 @@ def thin_line(traces: RowTraces) -> NDArray[np.float32]:
     """
     half = traces.line_width / 2
     top, bottom = _ordered(traces.top + half, traces.bottom - half)
-    reach = REACH * traces.line_width
-    upper, lower = _ordered(-_least(-top, reach), _least(bottom, reach))
-    return np.stack([top, bottom, _chosen(_following(upper), -_following(-lower))])
+    # The lower edges are upper edges of the picture upside down: all go through it together.
+    rows = len(top)
+    least = _least(np.concatenate([-top, bottom]), REACH * traces.line_width)
+    upper, lower = _ordered(-least[:rows], least[rows:])
+    along = _following(np.concatenate([upper, -lower]))
+    return np.stack([top, bottom, _chosen(along[:rows], -along[rows:])])
 
 
 def _ordered(
@@ -125,6 +128,6 @@ def _known(
     low: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """Return the signal in some columns; where there is none, between `high` and `low`."""
-    inside = np.clip(column, 0, signal.shape[1] - 1)
+    inside = np.minimum(np.maximum(column, 0), signal.shape[1] - 1)
     value = np.where(inside == column, signal[row, inside], np.nan)
     return np.where(np.isnan(value), (high + low) / 2, value)

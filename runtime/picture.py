@@ -69,7 +69,7 @@ class _Format(Record):
 def _open_jpeg(stream: io.BytesIO) -> ImageFile:
     image = _plain_jpeg()(stream)
     # All of it in one call, not 64 kB by 64 kB: between calls a thread waits for its turn.
-    image.decodermaxblock = stream.getbuffer().nbytes
+    image.decodermaxblock = stream.seek(0, io.SEEK_END)
     return image
 
 

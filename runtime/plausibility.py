@@ -7,14 +7,17 @@ that is steep for a small part of the time only. Text, charts and photographs do
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from runtime.layout import ARRANGEMENTS
 from runtime.lines import Lines
-from runtime.quantile import grey_counts, grey_quantile, median, medians, row_quantiles
+from runtime.quantile import grey_ceiling, grey_quantile, median, medians, row_quantiles
 from runtime.record import Record
+from runtime.trace import coverages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +42,7 @@ COLUMNS = 128
 BORDER = 5
 #: Height (mV) from which a column counts as steep: no P or T wave rises so much within 20 ms.
 STEEP_MV = 0.25
+_Laws = tuple[tuple[tuple[str, int], ...], ...]
 #: Leads that sum to zero, with the sign of each.
 _LIMB_LAWS = ((("I", 1), ("III", 1), ("II", -1)), (("aVR", 1), ("aVL", 1), ("aVF", 1)))
 #: The same sums over the chest leads in the places of those: V4 + V5 + V6 hardly cancel, so limb
@@ -93,19 +97,21 @@ def measure_leads(leads: Sequence[LeadTrace]) -> Plausibility:
     Plausibility
     """
     centre, height, seen = _resampled(leads)
-    change = np.abs(np.diff(centre, axis=1, prepend=centre[:, :1]))
+    change = np.zeros_like(centre)
+    np.abs(centre[:, 1:] - centre[:, :-1], out=change[:, 1:])
     activity = np.maximum(height, change)
     low, high = row_quantiles(centre, 0.01, 0.99)
     amplitude = np.maximum(high - low, 0.02)
     curves = {lead.name: curve for lead, curve in zip(leads, centre, strict=True)}
+    limb_residual, chest_residual = _residuals(curves, _LIMB_LAWS, _CHEST_LAWS)
     return Plausibility(
         coverage=float(seen.mean()),
         weakest_coverage=float(np.sort(seen)[2]) if len(seen) > 2 else 0.0,
         amplitude_mv=median(amplitude),
         steep=float((activity > STEEP_MV).mean()),
         roughness=median(medians(change)[:, 0] / amplitude),
-        limb_residual=_residual(curves, _LIMB_LAWS),
-        chest_residual=_residual(curves, _CHEST_LAWS),
+        limb_residual=limb_residual,
+        chest_residual=chest_residual,
         synchrony=_synchrony(leads, activity),
     )
 
@@ -123,7 +129,7 @@ def _resampled(
         Share of a lead's columns in which there is a trace.
     """
     empty = np.zeros((len(leads), COLUMNS - 2 * BORDER), dtype=np.float32)
-    seen = np.array([np.isfinite(lead.top).mean() for lead in leads])
+    seen = np.array(coverages(leads))
     lines = Lines([lead.centre for lead in leads])
     if not lines.counts.any():
         return empty, empty, seen
@@ -132,7 +138,7 @@ def _resampled(
     inked = np.isfinite(top)
     # The middle of top and bottom follows a steep line better than its thinned centre.
     middle = np.where(inked, (top + bottom) / 2, lines.values)
-    where = (lines.sizes - 1)[:, None] * np.linspace(0, 1, COLUMNS)
+    where = (lines.sizes - 1)[:, None] * _even_places()
     centre = lines.at(where, middle)
     height = lines.at(where, np.where(inked, top - bottom, 0))
     traced = lines.counts[:, None] >= 2
@@ -145,18 +151,31 @@ def _resampled(
     )
 
 
-def _residual(
-    curves: dict[str, NDArray[np.float32]], laws: tuple[tuple[tuple[str, int], ...], ...]
-) -> float:
-    left_over = within = 0.0
-    for law in laws:
-        if all(name in curves for name, _ in law):
-            terms = np.stack([sign * curves[name] for name, sign in law])
-            total = terms.sum(axis=0)
-            total -= median(total)
-            left_over += float(np.square(total).mean())
-            within += len(law) * float(np.square(terms).mean())
-    return float(np.sqrt(left_over / within)) if within > 0 else 1.0
+@cache
+def _even_places() -> NDArray[np.float64]:
+    """Return the places of the `COLUMNS` columns, from 0 to 1."""
+    return np.linspace(0, 1, COLUMNS)
+
+
+def _residuals(curves: dict[str, NDArray[np.float32]], *groups: _Laws) -> list[float]:
+    """Return what some groups of laws leave over, over what is in them, each 0 to about 1."""
+    known = [[law for law in laws if all(name in curves for name, _ in law)] for laws in groups]
+    laws = [law for group in known for law in group]
+    if not laws:
+        return [1.0] * len(groups)
+    terms = np.stack([sign * curves[name] for law in laws for name, sign in law])
+    terms = terms.reshape(len(laws), 3, -1)
+    total = terms.sum(axis=1)
+    total -= row_quantiles(total.astype(np.float64), 0.5)[0][:, None].astype(np.float32)
+    left_over = np.square(total).mean(axis=1).tolist()
+    within = (3 * np.square(terms).reshape(len(laws), -1).mean(axis=1).astype(np.float64)).tolist()
+    found, first = [], 0
+    for group in known:
+        own = slice(first, first + len(group))
+        first = own.stop
+        whole = sum(within[own])
+        found.append(math.sqrt(sum(left_over[own]) / whole) if whole > 0 else 1.0)
+    return found
 
 
 def _synchrony(leads: Sequence[LeadTrace], activity: NDArray[np.float32]) -> float:
@@ -172,7 +191,7 @@ def _synchrony(leads: Sequence[LeadTrace], activity: NDArray[np.float32]) -> flo
         if len(rows) > 1:
             total = rows.sum(axis=0)  # its square is the sum of all correlations, own ones too
             values.append((float(total @ total) - len(rows)) / (len(rows) * (len(rows) - 1)))
-    return float(np.mean(values)) if values else 0.0
+    return float(np.add.reduce(values)) / len(values) if values else 0.0
 
 
 def margin_mm(page: Page, panel: Panel) -> float:
@@ -235,14 +254,16 @@ def sharpness(page: Page, panel: Panel) -> float:
     """
     height, width = page.grey.shape
     corners = panel.quad * page.scale
-    left, top = np.clip(corners.min(axis=0), 0, (width - 1, height - 1)).astype(int)
-    right, bottom = np.clip(corners.max(axis=0), (left + 1, top + 1), (width, height)).astype(int)
+    left, top = corners.min(axis=0).tolist()
+    left, top = int(min(max(left, 0), width - 1)), int(min(max(top, 0), height - 1))
+    right, bottom = corners.max(axis=0).tolist()
+    right, bottom = int(min(max(right, left + 1), width)), int(min(max(bottom, top + 1), height))
     grey = page.grey[top:bottom, left:right]
     # Every sixth row and the one below it: rows lie together in memory, and traces cross them all.
     lower = grey[1::6]
     upper = grey[: -1 if len(grey) > 1 else 0 : 6][: len(lower)]
     edges = np.maximum(upper, lower) - np.minimum(upper, lower)
-    steepest = float(np.searchsorted(np.cumsum(grey_counts(edges)), 0.997 * edges.size))
+    steepest = float(grey_ceiling(edges, 0.997))
     dark, bright = grey_quantile(grey[::8, ::4], 0.005, 0.9)
     px_per_mm = (panel.px_per_mm or 0.0) * page.scale
     return steepest * px_per_mm / max(float(bright - dark), 1.0)

@@ -189,9 +189,9 @@ class Preprocess(Record):
         lines = Lines([_NO_TRACE if lead is None else lead.centre for lead in order])
         spans = [(0.0, 1.0) if lead is None else (lead.start_s, lead.seconds) for lead in order]
         start, seconds = np.array(spans).T[:, :, None]
-        begin = np.tile(np.arange(len(CANONICAL[0])) * self.column_seconds, len(CANONICAL))[:, None]
+        begin, offsets = _times(self)
         begin = np.maximum(start, np.minimum(begin, start + seconds - self.cell_seconds))
-        times = begin - start + self.sample_seconds * np.arange(-margin, self.samples + margin)
+        times = begin - start + offsets
         per_second = lines.sizes[:, None] / seconds
         places = times * per_second - 0.5
         traced = lines.counts[:, None] >= 2
@@ -211,7 +211,8 @@ class Preprocess(Record):
         y = self.cell_height / 2 - np.maximum(np.minimum(signals * scale, limit), -limit)
         upper = np.fmin(y[:, :-1], y[:, 1:]) - half
         lower = np.fmax(y[:, :-1], y[:, 1:]) + half
-        return self._inked(np.nan_to_num(upper, nan=-1.0), np.nan_to_num(lower, nan=-1.0))
+        upper[np.isnan(upper)] = lower[np.isnan(lower)] = -1.0
+        return self._inked(upper, lower)
 
     def _inked(self, upper: NDArray[np.float32], lower: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the share of each pixel between two heights (n, samples - 1), as `draw` does.
@@ -224,20 +225,30 @@ class Preprocess(Record):
         first = np.maximum(upper, 0).astype(np.int64)
         count = np.maximum(np.ceil(np.minimum(lower, height)).astype(np.int64) - first, 0)
         column = np.arange(n)[:, None] * (height * width) + np.arange(width)
-        begin = first * width + np.tile(column.ravel(), SUBSAMPLES)
-        steps = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        row = (np.repeat(first, count) + steps).astype(np.float32)
-        inked = np.minimum(row + 1, np.repeat(lower, count))
-        inked -= np.maximum(row, np.repeat(upper, count))
-        place = np.repeat(begin, count) + steps * width
+        column = np.tile(column.ravel(), SUBSAMPLES)
+        sample = np.repeat(np.arange(len(count)), count)  # that each of the pixels belongs to
+        row = np.arange(len(sample)) + (first + count - np.cumsum(count))[sample]
+        place = column[sample] + row * width
+        edge = row.astype(np.float32)
+        inked = np.minimum(edge + 1, lower[sample])
+        inked -= np.maximum(edge, upper[sample])
+        inked /= SUBSAMPLES
         drawn = np.zeros((n, height, width), dtype=np.float32)
         flat = drawn.reshape(-1)
         pixels = count.reshape(SUBSAMPLES, -1).sum(axis=1)
         for last, many in zip(np.cumsum(pixels), pixels, strict=True):
             turn = slice(last - many, last)
-            flat[place[turn]] += inked[turn]  # at most 1: no more than the pixel is high
-        drawn /= SUBSAMPLES
+            flat[place[turn]] += inked[turn]  # in all at most 1: no more than the pixel is high
         return drawn
+
+
+@lru_cache(maxsize=8)
+def _times(preprocess: Preprocess) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return when the leads' cells begin, shape (12, 1), and their samples within a cell, s."""
+    columns = np.arange(len(CANONICAL[0])) * preprocess.column_seconds
+    margin = len(preprocess.taps) // 2
+    offsets = preprocess.sample_seconds * np.arange(-margin, preprocess.samples + margin)
+    return np.tile(columns, len(CANONICAL))[:, None], np.asarray(offsets, dtype=np.float64)
 
 
 @lru_cache(maxsize=8)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.arrays import stretches
-from runtime.quantile import median, quantile
+from runtime.arrays import stretches, true_cells
+from runtime.quantile import quantiles
 from runtime.record import Record
 
 if TYPE_CHECKING:
@@ -67,34 +67,33 @@ def find_pulses(runs: Runs, baselines: NDArray[np.float64], mm: float) -> tuple[
     count, width = baselines.shape
     if len(runs.x) == 0:
         return ()
-    near_ends = np.minimum(runs.x - runs.x.min(), runs.x.max() - runs.x) < ENDS_MM * mm
+    near_ends = np.minimum(runs.x - runs.x[0], runs.x[-1] - runs.x) < ENDS_MM * mm  # x ascends
     runs = runs.where(near_ends)
     spacing = float(np.diff(baselines, axis=0).mean()) / mm if count > 1 else np.inf
     low, high = HEIGHT_MM[0] * mm, min(HEIGHT_MM[1], spacing - 2.5) * mm
-    y = baselines[:, runs.x]
+    y = baselines.take(runs.x, axis=1)
     near = (runs.top < y + EMPTY_MM * mm) & (runs.bottom > y - EMPTY_MM * mm)
     middle = (runs.top + runs.bottom) / 2
     thin = runs.bottom - runs.top <= max(2.0, 1.2 * mm)
     rise = y - middle
     above = thin & (rise > low) & (rise < high)
     occupied = np.zeros((count, width), dtype=bool)
-    row, run = np.nonzero(near)
+    row, run = true_cells(near)
     occupied[row, runs.x[run]] = True
     heights = np.zeros((count, width))
-    row, run = np.nonzero(above)
+    row, run = true_cells(above)
     heights[row, runs.x[run]] = rise[row, run]
     tops = (heights > 0) & ~occupied
-    share = tops.mean(axis=0)
+    share = np.add.reduce(tops, axis=0, dtype=np.uint8) / count
     found = []
     for left, right in zip(*stretches(share >= ROW_SHARE), strict=True):
         if not WIDTH_MM[0] * mm <= right - left <= WIDTH_MM[1] * mm:
             continue
         inside = heights[:, left:right]
         known = inside[inside > 0]
-        height = median(known)
-        spread = quantile(known, 0.8) - quantile(known, 0.2)
+        low_top, height, high_top = quantiles(known, 0.2, 0.5, 0.8)
         ends = _strokes(runs, y, (int(left), int(right)), height, mm)
-        if spread < SPREAD_MM * mm and ends is not None:
+        if high_top - low_top < SPREAD_MM * mm and ends is not None:
             found.append(Pulse(*ends, height))
     return tuple(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,16 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["grey_counts", "grey_quantile", "median", "medians", "quantile", "row_quantiles"]
+__all__ = [
+    "grey_ceiling",
+    "grey_counts",
+    "grey_quantile",
+    "median",
+    "medians",
+    "quantile",
+    "quantiles",
+    "row_quantiles",
+]
 
 
 def quantile(values: NDArray[Any], share: float) -> float:
@@ -22,12 +32,21 @@ def quantile(values: NDArray[Any], share: float) -> float:
     share : float
         0 to 1.
     """
-    ordered = np.sort(values, axis=None)
-    place = share * (ordered.size - 1)
-    below = int(place)
-    low = float(ordered[below])
-    high = float(ordered[min(below + 1, ordered.size - 1)])
-    return low + (high - low) * (place - below)
+    return quantiles(values, share)[0]
+
+
+def quantiles(values: NDArray[Any], *shares: float) -> list[float]:
+    """Return several quantiles of the same values, as :func:`quantile`."""
+    # Bytes are sorted by counting them, faster than by comparing.
+    ordered = np.sort(values, axis=None, kind="stable" if values.dtype == np.uint8 else None)
+    end = ordered.size - 1
+    found = []
+    for share in shares:
+        place = share * end
+        below = int(place)
+        low, high = float(ordered[below]), float(ordered[min(below + 1, end)])
+        found.append(low + (high - low) * (place - below))
+    return found
 
 
 def grey_quantile(levels: NDArray[np.uint8], *shares: float) -> list[float]:
@@ -47,6 +66,27 @@ def grey_quantile(levels: NDArray[np.uint8], *shares: float) -> list[float]:
         pair = np.searchsorted(below, (first, min(first + 1, levels.size - 1)), side="right")
         found.append(float(pair[0] + (pair[1] - pair[0]) * (place - first)))
     return found
+
+
+def grey_ceiling(levels: NDArray[np.uint8], share: float) -> int:
+    """Return the least grey level that a share of the levels does not exceed.
+
+    Parameters
+    ----------
+    levels : ndarray of uint8, any shape
+    share : float
+        Near 1, for only the highest levels are sorted.
+    """
+    above = levels.size - math.ceil(share * levels.size)
+    for floor in (127, 63, 31, 15):
+        strong = levels[levels > floor]
+        if strong.size > above:
+            break
+    else:
+        strong = levels
+    if strong.size == 0:
+        return 0
+    return int(np.sort(strong, axis=None, kind="stable")[strong.size - above - 1])
 
 
 def grey_counts(levels: NDArray[np.uint8]) -> list[int]:
@@ -89,4 +129,4 @@ def medians(values: NDArray[Any]) -> NDArray[Any]:
 
 def median(values: NDArray[Any]) -> float:
     """Return the median of values (not empty, no NaN)."""
-    return quantile(values, 0.5)
+    return quantiles(values, 0.5)[0]

@@ -18,10 +18,12 @@ from runtime.record import Record
 from runtime.rows import find_rows, long_strokes, refine_rows, without_rules
 from runtime.strokes import Strokes, strokes_of
 from runtime.trace import (
+    LeadPlace,
     LeadTrace,
     RowTraces,
+    coverages,
     follow_rows,
-    lead_of_row,
+    leads_of_rows,
     separator_columns,
 )
 
@@ -113,8 +115,7 @@ class Reading(Record):
     @property
     def coverage(self) -> float:
         """Share of the leads' columns with ink; little on a page that lies on its side."""
-        shares = [np.count_nonzero(np.isfinite(lead.top)) / lead.top.size for lead in self.leads]
-        return sum(shares) / max(len(shares), 1)
+        return sum(coverages(self.leads)) / max(len(self.leads), 1)
 
 
 class _Print(Record):
@@ -227,7 +228,8 @@ def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Re
         first, count = first + choice.first, ARRANGEMENTS[choice.layout].rows
         rows = rows.part(choice.first, count)
         traces = traces.part(choice.first, count)
-        line = thin_line(even_flanks(traces, darkness))
+        shown = len(ARRANGEMENTS[choice.layout].leads)  # no lead is read from a rhythm strip
+        line = thin_line(even_flanks(traces, darkness, shown))
         leads = _leads(choice, rows, line, borders, (across, down))
         if area.source == "traces":
             area = _tightened(area, rows, traces, down)
@@ -324,19 +326,12 @@ def _leads(
             if limbs:
                 part = np.s_[:, limbs[0] : limbs[-1] + 1, span]
                 line[part] = agreeing(line[part], names[limbs[0] : limbs[-1] + 1], px_per_mv)
-    return tuple(
-        lead_of_row(
-            line,
-            row,
-            (edges[column], edges[column + 1]),
-            name=name,
-            px_per_mv=px_per_mv,
-            px_per_s=across * PAPER_SPEED,
-            start_s=column * ROW_SECONDS / columns,
-        )
+    places = [
+        LeadPlace(name, row, edges[column], edges[column + 1], column * ROW_SECONDS / columns)
         for row, names in enumerate(arrangement.leads)
         for column, name in enumerate(names)
-    )
+    ]
+    return leads_of_rows(line, places, px_per_mv=px_per_mv, px_per_s=across * PAPER_SPEED)
 
 
 def _timed(rows: Rows, mm: float) -> Rows:
@@ -407,9 +402,10 @@ def _borders(
         for k in range(1, columns):
             line = separator_columns(runs, crossed, rows.left + k * step, 3.0 * mm)
             if line.size and line[-1] - line[0] < mm:
-                near = np.arange(max(0, line[0] - 1), min(line[-1] + 2, runs.size[0]))
+                first, last = max(0, line[0] - 1), min(line[-1] + 2, runs.size[0])
+                near = np.arange(first, last)
                 covered.append(near)
-                weight = darkness[low:high, near].sum(axis=0, dtype=np.float64)
+                weight = darkness[low:high, first:last].sum(axis=0, dtype=np.float64)
                 places.append(float((near + 0.5) @ weight / max(float(weight.sum()), 1.0)))
         if len(places) == columns - 1:
             left, right = rows.left, rows.right

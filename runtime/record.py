@@ -36,13 +36,13 @@ else:
             names = cls._fields
             if named or len(values) != len(names):
                 rest = names[len(values) :]
-                given = {**cls._field_defaults, **named}
-                lacking = [n for n in rest if n not in given]
-                if lacking:
-                    raise TypeError(f"{cls.__name__} lacks {', '.join(lacking)}")
-                if len(values) > len(names) or not named.keys() <= set(rest):
+                given = named if len(named) == len(rest) else {**cls._field_defaults, **named}
+                try:
+                    values += tuple(map(given.__getitem__, rest))
+                except KeyError as lacking:
+                    raise TypeError(f"{cls.__name__} lacks {lacking.args[0]}") from None
+                if len(values) > len(names) or not (given is named or named.keys() <= set(rest)):
                     raise TypeError(f"{cls.__name__} takes {', '.join(names)}, each once")
-                values = (*values, *[given[n] for n in rest])
             return tuple.__new__(cls, values)
 
         def __getnewargs__(self):
@@ -53,7 +53,10 @@ else:
             return f"{type(self).__name__}({shown})"
 
         def _replace(self, **changes):
-            return type(self)(**{**self._asdict(), **changes})
+            values = tuple(map(changes.pop, self._fields, self))
+            if changes:
+                raise TypeError(f"{type(self).__name__} has no {', '.join(changes)}")
+            return tuple.__new__(type(self), values)
 
         def _asdict(self):
             return dict(zip(self._fields, self, strict=True))

@@ -168,7 +168,7 @@ def refine_rows(
     levels = _levels(_doubled_middles(long), levels, max(2.0, 2 * mm))
     baselines = _local_baselines(long, levels, mm)
     pulses = find_pulses(strokes.runs, baselines, mm)
-    pieces = strokes.runs.where(strokes.widths() >= PIECE_MM * mm)
+    pieces = strokes.runs.where(strokes.widths >= PIECE_MM * mm)
     left, right, spare = _ends(long, pieces, baselines, pulses, mm, captured)
     return Rows(baselines, levels, left, right, pulses, spare)
 
@@ -188,26 +188,10 @@ def long_strokes(strokes: Strokes, mm: float, *, flat: bool = False) -> Runs:
     -------
     Runs
     """
-    runs, labels = strokes.runs, strokes.labels
-    count = len(runs.x)
-    if count == 0:
-        return runs
-    wide = np.flatnonzero(strokes.widths() >= TRACE_WIDTH_MM * mm)
-    if wide.size == 0:
-        return runs.where(np.zeros(count, dtype=bool))
-    keep = np.zeros(count, dtype=bool)
-    keep[wide] = True
-    if flat:
-        return runs.where(keep)
-    order = wide[np.argsort(labels[wide])]
-    own = labels[order]
-    first = np.concatenate([[0], np.flatnonzero(own[1:] != own[:-1]) + 1])
-    top = np.minimum.reduceat(runs.top[order], first)
-    bottom = np.maximum.reduceat(runs.bottom[order], first)
-    tall = np.zeros(count, dtype=bool)
-    tall[own[first]] = bottom - top > FLAT_MM * mm
-    keep[wide] = tall[labels[wide]]
-    return runs.where(keep)
+    keep = strokes.widths >= TRACE_WIDTH_MM * mm
+    if not flat:
+        keep &= strokes.heights > FLAT_MM * mm
+    return strokes.runs.where(keep)
 
 
 def without_rules(runs: Runs) -> Runs:
@@ -242,7 +226,8 @@ def _is_rule(runs: Runs, twice: NDArray[np.int32], place: float, mm: float) -> b
     `twice` is as from `_doubled_middles`.
     """
     extent = int(runs.x[-1]) - int(runs.x[0]) + 1  # sorted by column
-    first, last = np.searchsorted(twice, (2 * place - 6 * mm, 2 * place + 6 * mm))
+    ends = np.ceil((2 * place - 6 * mm, 2 * place + 6 * mm)).astype(twice.dtype)
+    first, last = np.searchsorted(twice, ends)
     if first == last:
         return False
     level = float(twice[(first + last - 1) // 2] + twice[(first + last) // 2]) / 4
@@ -261,7 +246,8 @@ def _occupancy(runs: Runs, step: int) -> NDArray[np.bool_]:
     """Return which cells (column, `step` rows) the middle of a run is near to."""
     width, height = runs.size
     cells = np.zeros((width, height // step + 5), dtype=bool)
-    cells[runs.x, (runs.top + runs.bottom) // (2 * step) + 2] = True
+    middle = (runs.top + runs.bottom) // (2 * step) + 2
+    cells.ravel()[runs.x.astype(np.int64) * cells.shape[1] + middle] = True
     near = cells.copy()
     flat, grown = cells.ravel(), near.ravel()  # two empty cells part the columns from each other
     for reach in (1, 2):
@@ -273,7 +259,7 @@ def _occupancy(runs: Runs, step: int) -> NDArray[np.bool_]:
 def _strip_coverage(occupied: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the share of each strip's columns with ink, shape (STRIPS, cells)."""
     width = occupied.shape[0]
-    edges = np.linspace(0, width, STRIPS + 1).astype(int)
+    edges = np.arange(STRIPS + 1) * width // STRIPS
     # Strips of fewer than 256 columns are summed in bytes, which is several times faster.
     narrow = width < 255 * STRIPS
     kind = np.uint8 if narrow else np.uint32
@@ -344,18 +330,21 @@ def _levels(
     twice: NDArray[np.int32], places: NDArray[np.float64], reach: float
 ) -> NDArray[np.float64]:
     """Return the most usual middle of runs (`_doubled_middles`) near each place, px."""
-    first = np.searchsorted(twice, 2 * (places - reach), side="right")
-    last = np.searchsorted(twice, 2 * (places + reach), side="left")
-    levels = []
-    for place, a, b in zip(places, first, last, strict=True):
-        if a >= b:
-            levels.append(float(place))
-            continue
-        near = np.round(twice[a:b] / 2).astype(np.int64)
-        counts = np.bincount(near - near[0] + 2, minlength=8)  # two empty ones before
-        weighed = np.convolve(counts, [1, 2, 3, 2, 1], mode="same")
-        levels.append(float(near[0] - 2 + np.argmax(weighed)))
-    return np.array(levels)
+    above, below = np.floor(2 * (places - reach)), np.ceil(2 * (places + reach))
+    first = np.searchsorted(twice, above.astype(twice.dtype), side="right")
+    last = np.searchsorted(twice, below.astype(twice.dtype), side="left")
+    # The middles near each place, counted by how far they are behind the first that may be.
+    many = np.maximum(last - first, 0)
+    row = np.repeat(np.arange(len(places)), many)
+    near = np.concatenate([twice[a:b] for a, b in zip(first, last, strict=True)])
+    lowest = np.floor(places - reach).astype(np.int64) - 2  # two empty ones before
+    middles = np.rint(near / 2).astype(np.int64) - lowest[row]
+    size = int(2 * reach) + 8  # and after
+    counts = np.bincount(row * size + middles, minlength=len(places) * size)
+    counts = counts.reshape(len(places), size)
+    weighed = 3 * counts[:, 2:-2] + 2 * (counts[:, 1:-3] + counts[:, 3:-1])
+    weighed += counts[:, :-4] + counts[:, 4:]
+    return np.where(many > 0, lowest + 2 + np.argmax(weighed, axis=1), places)
 
 
 def _local_baselines(runs: Runs, levels: NDArray[np.float64], mm: float) -> NDArray[np.float64]:
@@ -368,10 +357,11 @@ def _local_baselines(runs: Runs, levels: NDArray[np.float64], mm: float) -> NDAr
     counts = counts.reshape(STRIPS, height)
     _leave_out_lines(counts, levels, width, mm)
     window = max(1, round(mm)) * 2 + 1
-    total = np.zeros((STRIPS, height + window), dtype=np.int64)
-    np.cumsum(counts, axis=1, out=total[:, window // 2 + 1 : window // 2 + 1 + height])
-    total[:, window // 2 + 1 + height :] = total[:, [window // 2 + height]]
-    density = total[:, window:] - total[:, :-window]
+    padded = np.zeros((STRIPS, height + window - 1), dtype=np.int32)
+    padded[:, window // 2 : window // 2 + height] = counts
+    density = padded[:, :height].copy()
+    for shift in range(1, window):
+        density += padded[:, shift : shift + height]
     edges = np.concatenate([[-np.inf], (levels[1:] + levels[:-1]) / 2, [np.inf]])
     edges[0] = levels[0] - (edges[1] - levels[0] if len(levels) > 1 else 20 * mm)
     edges[-1] = levels[-1] + (levels[-1] - edges[-2] if len(levels) > 1 else 20 * mm)
@@ -444,7 +434,7 @@ def _ends(
     first, last = int(most[0]), int(some[-1])
     framed = some[::-1][_lines_before(-some[some >= width / 2][::-1], mm)]  # seen from the right
     # A broken line goes on in shorter strokes.
-    pieces = pieces.where(pieces.x > last)
+    pieces = pieces.columns(last + 1, width)
     beyond = np.flatnonzero(_rows_at(pieces, baselines, mm) >= max(1.0, 0.5 * count))
     after = np.concatenate([[last], beyond])
     breaks = np.flatnonzero(np.diff(after) > GAP_MM * mm)
@@ -467,9 +457,11 @@ def _together(
     The middle is between `left` and `right`; the columns lie on both sides of it.
     """
     before, after = columns[columns < left], columns[columns >= right]
-    gaps = np.flatnonzero(np.diff(before, append=round(left)) > apart)
+    bounded = np.concatenate([before, [round(left)]])
+    gaps = np.flatnonzero(bounded[1:] - bounded[:-1] > apart)
     before = before[gaps[-1] + 1 :] if gaps.size else before
-    gaps = np.flatnonzero(np.diff(after, prepend=round(right)) > apart)
+    bounded = np.concatenate([[round(right)], after])
+    gaps = np.flatnonzero(bounded[1:] - bounded[:-1] > apart)
     after = after[: gaps[0]] if gaps.size else after
     return np.concatenate([before, after])
 
@@ -488,7 +480,7 @@ def _rows_at(runs: Runs, baselines: NDArray[np.float64], mm: float) -> NDArray[n
 
     A run that is near several baselines is a frame's or a line between leads.
     """
-    y = baselines[:, runs.x]
+    y = baselines.take(runs.x, axis=1)
     at = (runs.top < y + 2.5 * mm) & (runs.bottom > y - 2.5 * mm)
     at &= np.add.reduce(at, axis=0, dtype=np.uint8) < 2
     hit = np.zeros(baselines.shape, dtype=bool)

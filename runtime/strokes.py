@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from runtime.ink import Runs
 
-__all__ = ["Strokes", "neighbours", "stroke_labels", "strokes_of"]
+__all__ = ["Strokes", "neighbours", "numbers_of", "stroke_labels", "strokes_of"]
 
 
 class Strokes(Record):
@@ -26,12 +26,18 @@ class Strokes(Record):
         Pairs that touch, one row of white between them at most; as from :func:`neighbours`.
     labels : ndarray of int64, shape (n,)
         As from :func:`stroke_labels`.
+    widths : ndarray of int32, shape (n,)
+        Columns that each run's stroke goes on from its first.
+    heights : ndarray of int32, shape (n,)
+        Rows that it covers.
     """
 
     runs: Runs
     left: NDArray[np.int64]
     right: NDArray[np.int64]
     labels: NDArray[np.int64]
+    widths: NDArray[np.int32]
+    heights: NDArray[np.int32]
 
     def within(self, left: float, top: float, right: float, bottom: float) -> Strokes:
         """Return the strokes inside a rectangle, cut off at its edges."""
@@ -41,28 +47,45 @@ class Strokes(Record):
         if cut.any() or (keep[self.left] != keep[self.right]).any():
             return strokes_of(runs.within(left, top, right, bottom))
         pairs_left, pairs_right = self.pairs_where(keep)
-        place = np.cumsum(keep) - 1
-        return Strokes(runs.where(keep), pairs_left, pairs_right, place[self.labels[keep]])
-
-    def widths(self) -> NDArray[np.int64]:
-        """Return how many columns each run's stroke goes on from its first, shape (n,)."""
-        # Runs are sorted by column, and a stroke's label is its first run: so x[label] is its left
-        # end, and the last one written below its right end.
-        right = np.zeros(len(self.labels), dtype=np.int32)
-        right[self.labels] = self.runs.x
-        return np.asarray((right - self.runs.x)[self.labels])
+        kept = np.flatnonzero(keep)
+        return Strokes(
+            runs.where(keep),
+            pairs_left,
+            pairs_right,
+            numbers_of(keep)[self.labels[kept]],
+            self.widths[kept],
+            self.heights[kept],
+        )
 
     def pairs_where(self, keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the touching pairs among the runs for which `keep` is true, as their indices."""
-        both = keep[self.left] & keep[self.right]
-        place = np.cumsum(keep) - 1
-        return place[self.left[both]], place[self.right[both]]
+        both = np.flatnonzero(keep[self.left] & keep[self.right])
+        numbers = numbers_of(keep)
+        return numbers[self.left[both]], numbers[self.right[both]]
+
+
+def numbers_of(keep: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the number of each run that is kept among those; of the others, anything."""
+    places = np.flatnonzero(keep)
+    numbers = np.empty(len(keep), dtype=np.int64)
+    numbers[places] = np.arange(len(places))
+    return numbers
 
 
 def strokes_of(runs: Runs) -> Strokes:
     """Join runs into strokes."""
+    count = len(runs.x)
     left, right = neighbours(runs, 1)
-    return Strokes(runs, left, right, stroke_labels(len(runs.x), left, right))
+    labels = stroke_labels(count, left, right)
+    # Runs are sorted by column, and a stroke's label is its first run: so x[label] is its left
+    # end, and the last one written below its right end.
+    end = np.zeros(count, dtype=np.int32)
+    end[labels] = runs.x
+    top, bottom = np.full(count, runs.size[1], dtype=np.int32), np.zeros(count, dtype=np.int32)
+    np.minimum.at(top, labels, runs.top)
+    np.maximum.at(bottom, labels, runs.bottom)
+    widths, heights = (end - runs.x)[labels], (bottom - top)[labels]
+    return Strokes(runs, left, right, labels, widths, heights)
 
 
 def neighbours(runs: Runs, slack: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -82,13 +105,22 @@ def neighbours(runs: Runs, slack: int = 0) -> tuple[NDArray[np.int64], NDArray[n
     pitch = runs.size[1] + 2 * (slack + 2)
     x = runs.x.astype(np.int64)
     tops, bottoms = x * pitch + runs.top, x * pitch + runs.bottom
-    reach = pitch - slack
-    first = np.searchsorted(bottoms, tops + reach, side="left")
-    last = np.searchsorted(tops, bottoms + pitch + slack, side="right")
+    first = _fewer(bottoms, tops + (pitch - slack))
+    last = _fewer(tops, bottoms + (pitch + slack + 1))
     many = np.maximum(last - first, 0)
+    ends = np.cumsum(many)
     left = np.repeat(np.arange(len(x)), many)
-    offset = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
-    return left, np.repeat(first, many) + offset
+    return left, np.arange(len(left)) + (first - ends + many)[left]
+
+
+def _fewer(values: NDArray[np.int64], limits: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many of the values are below each limit; both ascend.
+
+    As ``np.searchsorted``, in half the time: a stable sort merges what is sorted already.
+    """
+    marked = np.concatenate([2 * limits, 2 * values + 1])
+    marked.sort(kind="stable")
+    return np.flatnonzero(marked & 1 == 0) - np.arange(len(limits))
 
 
 def stroke_labels(
@@ -126,7 +158,7 @@ def stroke_labels(
 def _roots(parent: NDArray[np.int64]) -> NDArray[np.int64]:
     """Follow every run's parents up to the last one."""
     while True:
-        jumped = parent[parent]
-        if (jumped == parent).all():
+        nearer = parent.take(parent)
+        parent = nearer.take(nearer)
+        if (parent == nearer).all():
             return parent
-        parent = jumped

@@ -6,21 +6,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.quantile import median, quantile
+from runtime.arrays import true_cells
+from runtime.quantile import quantile
 from runtime.record import Record
-from runtime.strokes import neighbours, stroke_labels
+from runtime.strokes import neighbours, numbers_of, stroke_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from runtime.ink import Runs
 
 __all__ = [
     "BOX_MV",
+    "LeadPlace",
     "LeadTrace",
     "RowTraces",
+    "coverages",
     "follow_rows",
-    "lead_of_row",
+    "leads_of_rows",
     "separator_columns",
 ]
 
@@ -111,11 +116,11 @@ def separator_columns(
     ndarray of int64
         Columns in which a single run crosses every baseline; empty where there is no line.
     """
-    near = np.abs(runs.x - border) <= reach
-    x, top, bottom = runs.x[near], runs.top[near], runs.bottom[near]
-    crosses = (top <= baselines[0, x]) & (bottom >= baselines[-1, x])
+    near = runs.columns(border - reach, border + reach + 1)
+    crosses = (near.top <= baselines[0, near.x]) & (near.bottom >= baselines[-1, near.x])
+    crosses &= near.x <= border + reach
     hit = np.zeros(runs.size[0], dtype=bool)
-    hit[x[crosses]] = True
+    hit[near.x[crosses]] = True
     return np.flatnonzero(hit)  # np.unique would load numpy.ma, 6 ms of a cold start
 
 
@@ -150,7 +155,7 @@ def follow_rows(
     RowTraces
     """
     count, width = baselines.shape
-    y = baselines[:, runs.x]
+    y = baselines.take(runs.x, axis=1)
     crossing = (runs.top <= y) & (runs.bottom >= y)
     bridge = np.add.reduce(crossing, axis=0, dtype=np.uint8) >= 2
     pairs = neighbours(runs, 1) if touching is None else touching
@@ -219,14 +224,17 @@ def _edges(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Place the edges of the runs between pixels, by how dark the pixels at the edges are."""
     width, height = runs.size
-    x, top, bottom = runs.x, runs.top, runs.bottom
+    top, bottom = runs.top, runs.bottom
     flat = darkness.ravel()
-    begin, end = top * width + x, (bottom - 1) * width + x
-    first, last = flat[begin], flat[end]
-    several = (bottom - top > 1) * np.int32(width)
-    second, penult = flat[begin + several], flat[end - several]
-    above = np.where(top > 0, flat[begin - width], 0)  # of the uppermost row: any pixel
-    below = np.where(bottom < height, flat[np.minimum(end + width, len(flat) - 1)], 0)
+    begin = top.astype(np.int64) * width + runs.x
+    end = (bottom - 1).astype(np.int64) * width + runs.x
+    first, last = flat.take(begin), flat.take(end)
+    several = (bottom - top > 1) * width
+    second, penult = flat.take(begin + several), flat.take(end - several)
+    above = flat.take(begin - width)  # of the uppermost row: any pixel
+    above[top == 0] = 0
+    below = flat.take(np.minimum(end + width, len(flat) - 1))
+    below[bottom == height] = 0
     full_top = np.maximum(np.maximum(first, second), 1).astype(np.float32)
     full_bottom = np.maximum(np.maximum(last, penult), 1).astype(np.float32)
     upper = top + 1 - first / full_top - np.minimum(above / full_top, 1.0)
@@ -260,12 +268,14 @@ def _owners(
     apart_left, apart_right = left[~free], right[~free]
     left, right = left[free], right[free]
     labels = stroke_labels(total, left, right)
-    strokes = np.cumsum(labels == np.arange(total)) - 1  # numbers of the strokes, by first run
-    stroke = strokes[labels]
+    first = labels == np.arange(total)
+    stroke = numbers_of(first)[labels]
     reach = CONTACT_MM * mm
     contact = (runs.top <= y + reach) & (runs.bottom >= y - reach) & ~set_apart
-    number = int(strokes[-1]) + 1 if total else 0
-    touching = np.stack([np.bincount(stroke[near], minlength=number) for near in contact])
+    number = np.count_nonzero(first)
+    row, run = true_cells(contact)
+    touching = np.bincount(row * number + stroke[run], minlength=len(y) * number)
+    touching = touching.reshape(len(y), number)
     firm = max(1, round(OWN_MM * mm))
     enough = (touching >= firm).sum(axis=0)
     best = np.argmax(touching, axis=0)
@@ -310,20 +320,20 @@ def _waves(
     count, total = y.shape
     owner = np.full(total, -1)
     tall = runs.bottom - runs.top > WAVE_MM * mm
-    if not crossing[:, tall].any():
+    if not (crossing & tall).any():
         return owner
     both = tall[left] & tall[right]
     labels = stroke_labels(total, left[both], right[both])
     members = np.flatnonzero(tall)
     crossed = np.zeros((count, total), dtype=bool)
-    row, run = np.nonzero(crossing[:, members])
+    row, run = true_cells(crossing.take(members, axis=1))
     crossed[row, labels[members[run]]] = True
     doubtful = np.flatnonzero(crossed.sum(axis=0) >= 2)
     if doubtful.size == 0:
         return owner
     near = (runs.top <= y + 1) & (runs.bottom >= y - 1)
     inked = np.zeros((count, runs.size[0]), dtype=bool)
-    row, run = np.nonzero(near)
+    row, run = true_cells(near)
     inked[row, runs.x[run]] = True
     for label in doubtful:
         group = members[labels[members] == label]
@@ -338,13 +348,13 @@ def _waves(
 def _spread(owner: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]) -> None:
     """Let rows claim the unowned runs next to theirs, one step at a time; changes `owner`."""
     for _ in range(MAX_STEPS):
-        open_right = (owner[left] >= 0) & (owner[right] < 0)
-        open_left = (owner[right] >= 0) & (owner[left] < 0)
+        known_left, known_right = owner[left] >= 0, owner[right] >= 0
+        open_right, open_left = known_left > known_right, known_right > known_left
         if not (open_right.any() or open_left.any()):
             return
         claims = np.concatenate([right[open_right], left[open_left]])
         owner[claims] = np.concatenate([owner[left[open_right]], owner[right[open_left]]])
-        remain = (owner[left] < 0) | (owner[right] < 0)
+        remain = np.flatnonzero(~(known_left & known_right))
         left, right = left[remain], right[remain]
 
 
@@ -396,50 +406,75 @@ def _widest(stretch: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
     return windows.max(axis=2)
 
 
-def lead_of_row(
-    line: NDArray[np.float32],
-    row: int,
-    span: tuple[float, float],
-    *,
-    name: str,
-    px_per_mv: float,
-    px_per_s: float,
-    start_s: float,
-) -> LeadTrace:
-    """Cut one lead out of a row.
+class LeadPlace(Record):
+    """Where a lead stands among the rows.
+
+    Attributes
+    ----------
+    name : str
+    row : int
+    left, right : float
+        Its borders, working px.
+    start_s : float
+        Time at the left border, s.
+    """
+
+    name: str
+    row: int
+    left: float
+    right: float
+    start_s: float
+
+
+def leads_of_rows(
+    line: NDArray[np.float32], places: Sequence[LeadPlace], *, px_per_mv: float, px_per_s: float
+) -> tuple[LeadTrace, ...]:
+    """Cut leads out of their rows, all of them in the same few calls of numpy.
 
     Parameters
     ----------
     line : ndarray of float32, shape (3, rows, w)
         As from :func:`runtime.pen.thin_line`.
-    row : int
-    span : tuple of float
-        Left and right border of the lead, working px.
-    name : str
+    places : sequence of LeadPlace
     px_per_mv, px_per_s : float
         Working px.
-    start_s : float
-        Time at the left border, s.
 
     Returns
     -------
-    LeadTrace
+    tuple of LeadTrace
     """
-    first = max(0, round(span[0]))
-    last = max(round(span[1]), first + 1)
-    places = line[:, row, first:last]
-    signal = places[2]
-    finite = signal[np.isfinite(signal)]
-    baseline = median(finite) if finite.size else 0.0
-    high, low = baseline - px_per_mv * BOX_MV / 2, baseline + px_per_mv * BOX_MV / 2
-    box = [[first, high], [last, high], [last, low], [first, low]]
-    top, bottom, centre = ((baseline - places) / px_per_mv).astype(np.float32, copy=False)
-    return LeadTrace(
-        name=name,
-        box=np.array(box, dtype=np.float32),
-        centre=centre,
-        top=top,
-        bottom=bottom,
-        start_s=start_s + (first - span[0]) / px_per_s,
-        seconds=(last - first) / px_per_s,
-    )
+    width = line.shape[2]
+    spans = [(max(0, round(place.left)), round(place.right)) for place in places]
+    spans = [(first, max(last, first + 1)) for first, last in spans]
+    sizes = [max(min(last, width) - first, 0) for first, last in spans]
+    cut = np.full((3, len(places), max(sizes)), np.nan, dtype=np.float32)
+    for number, (place, (first, _), size) in enumerate(zip(places, spans, sizes, strict=True)):
+        cut[:, number, :size] = line[:, place.row, first : first + size]
+    baselines = _medians_of_known(cut[2])
+    heights = (baselines.astype(np.float32)[:, None] - cut) / np.float32(px_per_mv)
+    high, low = baselines - px_per_mv * BOX_MV / 2, baselines + px_per_mv * BOX_MV / 2
+    left, right = np.array(spans, dtype=np.float64).T
+    corners = np.stack([left, high, right, high, right, low, left, low], axis=1)
+    boxes = corners.astype(np.float32).reshape(-1, 4, 2)
+    leads = []
+    for number, (place, (first, last), size) in enumerate(zip(places, spans, sizes, strict=True)):
+        top, bottom, centre = heights[:, number, :size]
+        start_s = place.start_s + (first - place.left) / px_per_s
+        seconds = (last - first) / px_per_s
+        leads.append(LeadTrace(place.name, boxes[number], centre, top, bottom, start_s, seconds))
+    return tuple(leads)
+
+
+def _medians_of_known(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the median of each row without its NaNs; 0 where there is nothing else."""
+    ordered = np.sort(values, axis=1).astype(np.float64)  # NaN comes last
+    ends = np.maximum(np.count_nonzero(ordered == ordered, axis=1) - 1, 0)
+    row = np.arange(len(values))
+    low, high = ordered[row, ends // 2], ordered[row, (ends + 1) // 2]
+    medians = low + (high - low) * 0.5 * (ends % 2)
+    return np.where(np.isnan(medians), 0.0, medians)
+
+
+def coverages(leads: Sequence[LeadTrace]) -> list[float]:
+    """Return the share of each lead's columns in which there is ink."""
+    return [np.count_nonzero(np.isfinite(lead.top)) / max(lead.top.size, 1) for lead in leads]

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from runtime.arrays import running_mean, stretches, sums_of_parts, true_places
+from runtime.arrays import (
+    interpolated,
+    running_mean,
+    stretches,
+    sums_of_parts,
+    true_cells,
+    true_places,
+)
+from runtime.quantile import grey_ceiling
 
 
 @given(hnp.arrays(bool, hnp.array_shapes(max_dims=2, min_side=0, max_side=40)))
@@ -46,3 +54,34 @@ def test_sums_of_parts_are_those_of_reduceat(axis: int, values: np.ndarray, cuts
     edges = np.array([0, *sorted(cuts)])
     expected = np.add.reduceat(values, edges, axis=axis, dtype=np.uint16)
     np.testing.assert_array_equal(sums_of_parts(values, edges, axis, np.uint16), expected)
+
+
+@given(values=hnp.arrays(bool, (20, 13)), cuts=st.sets(st.integers(1, 19), max_size=6))
+def test_sums_in_bytes_do_not_carry_over(values: np.ndarray, cuts: set[int]) -> None:
+    edges = np.array([0, *sorted(cuts)])
+    expected = np.add.reduceat(values.view(np.uint8), edges, axis=0)
+    np.testing.assert_array_equal(
+        sums_of_parts(values.view(np.uint8), edges, 0, np.uint8), expected
+    )
+
+
+@given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=30)))
+def test_true_cells_are_those_of_nonzero(flags: np.ndarray) -> None:
+    for found, expected in zip(true_cells(flags), np.nonzero(flags), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@given(st.integers(2, 50), st.integers(0, 2**32 - 1))
+def test_values_between_places_are_those_of_interp(count: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    values, places = draw.normal(size=count), draw.uniform(0, count - 1, (3, 7))
+    expected = np.interp(places, np.arange(count), values)
+    np.testing.assert_allclose(interpolated(values, places), expected, rtol=1e-12, atol=1e-12)
+
+
+@given(hnp.arrays(np.uint8, st.integers(0, 300)), st.sampled_from((0.5, 0.9, 0.997, 1.0)))
+def test_grey_ceiling_is_the_least_level_that_a_share_does_not_exceed(
+    levels: np.ndarray, share: float
+) -> None:
+    below = np.cumsum(np.bincount(levels, minlength=256))
+    assert grey_ceiling(levels, share) == np.searchsorted(below, share * levels.size)

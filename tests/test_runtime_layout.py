@@ -10,6 +10,7 @@ from runtime.layout import (
     LAYOUTS,
     UPSIDE_DOWN,
     _has_beats,
+    _Motion,
     choose_layout,
     disagreement,
 )
@@ -79,9 +80,9 @@ def test_a_slanted_line_is_no_row_of_two_leads() -> None:
     """A scan's header rule rises by more than a flat lead does, but it rises evenly."""
     rows = rows_of("6x2")
     rows[2] = 0.05 * rows[2]  # a flat row of trace
-    assert _has_beats(rows, ARRANGEMENTS["6x2"])
+    assert _has_beats(_Motion(rows), 0, ARRANGEMENTS["6x2"])
     rows[2] = np.linspace(-0.2, 0.2, rows.shape[1])
-    assert not _has_beats(rows, ARRANGEMENTS["6x2"])
+    assert not _has_beats(_Motion(rows), 0, ARRANGEMENTS["6x2"])
 
 
 @pytest.mark.parametrize(("noise", "certain"), [(0.01, True), (0.04, False)])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import process_time
@@ -11,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from runtime.cli import SEARCH_EVERY
 from runtime.page import working_factor
 from runtime.panel import find_panel
 from train.reading.reader import Reader
@@ -70,7 +74,8 @@ def measure_speed(reader: Reader, files: list[Path], rounds: int) -> list[FileTi
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as opened:
             width, height = opened.size
-        steps = np.array([_turn(reader, data) for _ in range(rounds + 1)][1:]) * 1e3
+        with _collecting_as_the_device():
+            steps = np.array([_turn(reader, data) for _ in range(rounds + 1)][1:]) * 1e3
         pillow, decode, panel, tensor = np.median(steps, axis=0)
         total = float(np.median(steps[:, 1:].sum(axis=1)))
         results.append(
@@ -80,6 +85,17 @@ def measure_speed(reader: Reader, files: list[Path], rounds: int) -> list[FileTi
             )
         )  # fmt: skip
     return results
+
+
+@contextmanager
+def _collecting_as_the_device() -> Iterator[None]:
+    """Search for cycles as seldom as the device's commands do (`runtime.cli.main`)."""
+    before = gc.get_threshold()
+    gc.set_threshold(SEARCH_EVERY)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _turn(reader: Reader, data: bytes) -> tuple[float, float, float, float]:

@@ -14,17 +14,14 @@ from runtime.preprocess import Preprocess
 from train.draw import STYLES, Recording, RecordingFolder, draw_page, encode_page
 from train.evaluate import Judged, thresholds_of
 from train.progress import bar
-from train.recordings import for_training
+from train.recordings import SEEN_STYLES, for_training
 from train.run_folder import read_run
 from train.tensors import LEVELS
 
-SEEN_STYLES = ("report", "strip")
-"""Beginnings of the names of styles that look like ecg5's own pages; P4 leaves them out."""
-
 
 def other_styles() -> list[str]:
-    """Return the page styles that the training pages do not have."""
-    return [name for name in STYLES if not name.startswith(SEEN_STYLES)]
+    """Return the page styles that no fit has seen (`train.recordings.SEEN_STYLES`)."""
+    return [name for name in STYLES if name not in SEEN_STYLES]
 
 
 def judge_drawn(signals: Path, model: str, name: str, is_run: bool, seed: int) -> Judged:

@@ -31,7 +31,7 @@ from train.tensors import signals_as
 PAGES = 4
 """Pages drawn of each recording."""
 
-STYLES = ("report", "report-plain", "strip-wide", "strip-tall")
+SEEN_STYLES = ("report", "report-plain", "strip-wide", "strip-tall")
 """Of these pages: those that look like ecg5's own. P4 judges pages of the others."""
 
 CAPTURES = ("clean", "clean", "scan")
@@ -104,7 +104,7 @@ def write_recordings(
 
 def _key(signals: np.ndarray, labels: np.ndarray, preprocess: Preprocess) -> str:
     """Return the hash that names what was read of these recordings, and how."""
-    parts = [preprocess.to_manifest(), PAGES, STYLES, CAPTURES, SIZES, JPEG_QUALITY]
+    parts = [preprocess.to_manifest(), PAGES, SEEN_STYLES, CAPTURES, SIZES, JPEG_QUALITY]
     settings = json.dumps(parts, sort_keys=True).encode()
     return hashlib.sha256(signals.tobytes() + labels.tobytes() + settings).hexdigest()
 
@@ -116,7 +116,9 @@ def _drawn(job: tuple[Recording, int, Preprocess]) -> np.ndarray:
     read = []
     for k in range(PAGES):
         rng = np.random.default_rng([number, k])
-        style, layout, capture = (str(rng.choice(some)) for some in (STYLES, layouts, CAPTURES))
+        style, layout, capture = (
+            str(rng.choice(some)) for some in (SEEN_STYLES, layouts, CAPTURES)
+        )
         page, _ = draw_page(recording, style, number * PAGES + k, layout=layout, capture=capture)
         smaller = shrunk(page.convert("RGB"), float(rng.choice(SIZES)))
         read.append(signals_as(layout, jpeg_bytes(smaller, JPEG_QUALITY), preprocess))

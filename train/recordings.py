@@ -35,10 +35,13 @@ SEEN_STYLES = ("report", "report-plain", "strip-wide", "strip-tall")
 """Of these pages: those that look like ecg5's own. P4 judges pages of the others."""
 
 CAPTURES = ("clean", "clean", "scan")
+"""Ways in, of which one is taken; a page is clean twice as often as it is scanned."""
+
 SIZES = (1.0, 0.76, 0.58, 0.43)
-"""Ways in and sizes of which one each is taken, all equally often."""
+"""Shares of the drawn size, of which one is taken."""
 
 SINGLE = "single"
+"""The layout of `LAYOUTS` that is no 12-lead page."""
 
 
 def for_training(recording: Recording) -> bool:

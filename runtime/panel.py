@@ -137,7 +137,7 @@ def _keep_freed_memory() -> None:
 
     It hands the end of its heap back to the system where that is more than twice the largest block
     that was mapped and freed so far (mallopt(3), M_MMAP_THRESHOLD), which two pictures are by
-    chance or not; every page then faults them in again, piece by piece. A larger block changes that.
+    chance or not; every page then faults them in again. A larger block changes that.
     """
     np.empty(KEPT_BYTES, dtype=np.uint8)
 

@@ -42,12 +42,8 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
     opened = perf_counter()
     classifier.classify(pages[0])
     first = perf_counter() - opened
-    stages = _stages(classifier, pages, spec["runs"])
-    totals = [sum(stages[stage][i] for stage in STAGES) for i in range(len(stages["infer"]))]
-    floors = [
-        timed(partial(scaled_grey_decode, pages[i % len(pages)]), 1, warm_up=0)[0] / 1e3
-        for i in range(len(totals))
-    ]
+    stages, floors = _stages(classifier, pages, spec["runs"])
+    totals = [sum(stages[stage][i] for stage in STAGES) for i in range(len(floors))]
     return {
         "import_ms": (imported - started) * 1e3,
         "load_ms": (loaded - imported) * 1e3,
@@ -63,15 +59,30 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _stages(classifier: Any, pages: list[bytes], runs: int) -> dict[str, list[float]]:
-    """Time the stages of `runs` answers, in milliseconds, over the pages in turn."""
+def _stages(
+    classifier: Any, pages: list[bytes], runs: int
+) -> tuple[dict[str, list[float]], list[float]]:
+    """Time the stages of `runs` answers over the pages in turn, in milliseconds.
+
+    Returns
+    -------
+    durations : dict of list of float
+        Stage -> one duration an answer.
+    floors : list of float
+        Pillow's scaled grey decode of the same page, each right after its answer: a machine
+        that slows down slows both.
+    """
     durations: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    floors = []
     for index in range(-_WARM_UP, runs):
-        marks = _answer(classifier, pages[index % len(pages)])
+        data = pages[index % len(pages)]
+        marks = _answer(classifier, data)
+        floor = timed(partial(scaled_grey_decode, data), 1, warm_up=0)[0] / 1e3
         if index >= 0:
+            floors.append(floor)
             for stage, begin, end in zip(STAGES, marks, marks[1:], strict=False):
                 durations[stage].append((end - begin) * 1e3)
-    return durations
+    return durations, floors
 
 
 def _answer(classifier: Any, data: bytes) -> tuple[float, ...]:

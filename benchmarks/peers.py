@@ -9,10 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.latency import timed
 from benchmarks.pages import scaled_grey_decode
 from benchmarks.roofline import to_tflite
-from benchmarks.statistics import summary
+from benchmarks.turns import ratios, summaries, take_turns
 
 __all__ = ["measure", "tutorial_cold"]
 
@@ -31,8 +30,9 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``end_to_end_us`` and ``infer_us``: peer -> p50, p95, p99, n in microseconds. Peers'
-        networks have random weights, which cost the same.
+        ``end_to_end_us`` and ``infer_us``: peer -> p50, p95, p99, n in microseconds;
+        ``end_to_end_over_ours`` and ``infer_over_ours``: peer -> ratio. Peers' networks have
+        random weights, which cost the same.
     """
     data = Path(spec["page"]).read_bytes()
     ours = _ours(spec["bundle"])
@@ -43,20 +43,14 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
         "tutorial_skimage_predict": lambda: tutorial.predict(_tutorial_skimage(data), verbose=0),
         "pillow_scaled_grey_decode": lambda: scaled_grey_decode(data),
     }
+    pages = take_turns(end_to_end, max(10, spec["runs"] // 4))
+    networks = take_turns(_infer(ours, spec["architecture"], data), spec["runs"])
     return {
-        "end_to_end_us": _in_turn(end_to_end, max(10, spec["runs"] // 4)),
-        "infer_us": _in_turn(_infer(ours, spec["architecture"], data), spec["runs"]),
+        "end_to_end_us": summaries(pages),
+        "infer_us": summaries(networks),
+        "end_to_end_over_ours": ratios(pages, "ours"),
+        "infer_over_ours": ratios(networks, "ours"),
     }
-
-
-def _in_turn(actions: dict[str, Callable[[], object]], runs: int) -> dict[str, Any]:
-    """Time the actions round by round, so that a busy moment meets all of them alike."""
-    rounds = 5
-    series: dict[str, list[float]] = {name: [] for name in actions}
-    for _ in range(rounds):
-        for name, action in actions.items():
-            series[name] += timed(action, max(2, runs // rounds), warm_up=2)
-    return {name: summary(values) for name, values in series.items()}
 
 
 def _ours(bundle: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from importlib import import_module
 from typing import Any, Final
 
+from runtime.cli import SEARCH_EVERY
 from runtime.errors import EcgEdgeError, ExitCode
 
 __all__ = ["ProbeError", "run_probe"]
@@ -49,6 +51,7 @@ def run_probe(function: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _main(function: str, spec: str) -> None:
+    gc.set_threshold(SEARCH_EVERY)  # as the device's commands do, for ours and for peers alike
     module, _, name = function.partition(":")
     result = getattr(import_module(module), name)(json.loads(spec))
     print(_MARK + json.dumps(result))

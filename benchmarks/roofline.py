@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from functools import partial
+from itertools import cycle
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
+from PIL import Image
 
 from benchmarks.latency import timed
 from benchmarks.statistics import median
+from benchmarks.turns import Rounds, ratios, summaries, take_turns
+from runtime.classifier import Classifier
+from runtime.page import Page, open_document
+from runtime.panel import find_panel
 
-__all__ = ["distances", "entropy_decode_ms", "measure"]
+__all__ = ["distances", "entropy_decode", "measure"]
+
+_PRECISIONS: Final = ("float32", "int8")
 
 _CHANNELS: Final = 256
 _SIDE: Final = 32
@@ -22,59 +31,110 @@ one core, small enough (256 kB of weights) to stay in its cache."""
 
 
 def measure(spec: dict[str, Any]) -> dict[str, Any]:
-    """Measure this machine's floors; call it in a fresh process (`benchmarks.probe`).
+    """Measure this machine's floors, and how far above them we are; call it in a fresh process.
 
     Parameters
     ----------
     spec : dict
-        ``pages`` (paths of JPEG files), ``runs``, ``networks`` (bundle name -> architecture).
+        ``pages`` (paths of JPEG files), ``runs``, ``networks`` (bundle name -> ``bundle``, its
+        folder, and ``architecture``).
 
     Returns
     -------
     dict
         ``entropy_decode_ms`` (median over the pages), ``bytes_per_second`` of a memory copy,
-        ``macs_per_second`` by precision through LiteRT on one thread, ``macs`` by bundle.
+        ``macs_per_second`` by precision through LiteRT on one thread, ``macs`` by bundle, and
+        ``distances``: bundle -> stage -> how many times its floor it takes. ``decode`` and
+        ``end_to_end`` are set against libjpeg's entropy decode of the same files, ``infer``
+        against the network's multiply-accumulates at the rate of its precision.
     """
     pages = [Path(page).read_bytes() for page in spec["pages"]]
+    bundles = {
+        name: Classifier.from_bundle(network["bundle"])
+        for name, network in spec["networks"].items()
+    }
+    macs = {name: _macs(network["architecture"]) for name, network in spec["networks"].items()}
+    reading = take_turns(_reading(bundles, pages), spec["runs"])
+    sums = take_turns(_sums(bundles, pages[0]), spec["runs"])
+    typical = summaries(sums)
+    precisions = {name: bundle.identity.precision for name, bundle in bundles.items()}
     return {
-        "entropy_decode_ms": median([entropy_decode_ms(p) for _ in range(5) for p in pages]),
+        "entropy_decode_ms": summaries(reading)["floor"]["p50"] / 1e3,
         "bytes_per_second": _copy_rate(spec["runs"]),
         "macs_per_second": {
-            precision: _PROBE_MACS / (median(timed(_probe(precision), spec["runs"])) / 1e6)
-            for precision in ("float32", "int8")
+            precision: _PROBE_MACS / (typical[precision]["p50"] / 1e6) for precision in _PRECISIONS
         },
-        "macs": {bundle: _macs(architecture) for bundle, architecture in spec["networks"].items()},
+        "macs": macs,
+        "distances": distances(reading, sums, macs, precisions),
     }
 
 
-def distances(row: dict[str, Any], floors: dict[str, Any]) -> dict[str, float]:
-    """Return how many times the floor each stage of a measured row takes.
+def distances(
+    reading: Rounds, sums: Rounds, macs: dict[str, int], precisions: dict[str, str]
+) -> dict[str, dict[str, float]]:
+    """Return bundle -> stage -> ratio to its floor.
 
-    ``decode`` is set against libjpeg's entropy decode of the same files, ``infer`` against the
-    network's multiply-accumulates at the measured rate of its precision.
+    Parameters
+    ----------
+    reading : mapping
+        Durations of ``floor``, ``decode`` and of each bundle end to end.
+    sums : mapping
+        Durations of the probe of each precision and of each bundle's engine.
+    macs : dict
+        Bundle -> multiply-accumulates of an answer.
+    precisions : dict
+        Bundle -> precision.
     """
-    found = {"decode": row["stages_ms"]["decode"] / floors["entropy_decode_ms"]}
-    found["end_to_end"] = row["end_to_end_ms"]["p50"] / floors["entropy_decode_ms"]
-    macs = floors["macs"].get(row["bundle"])
-    rate = floors["macs_per_second"].get(row["precision"])
-    if macs and rate:
-        found["infer"] = row["infer_us"]["p50"] / (macs / rate * 1e6)
-    return found
+    over_decode = ratios(reading, "floor")
+    return {
+        name: {
+            "decode": over_decode["decode"],
+            "end_to_end": over_decode[name],
+            "infer": ratios(sums, precision)[name] * _PROBE_MACS / macs[name],
+        }
+        for name, precision in precisions.items()
+    }
 
 
-def entropy_decode_ms(data: bytes) -> float:
-    """Time the smallest thing libjpeg can do with a whole file, in milliseconds.
+def _reading(bundles: dict[str, Any], pages: list[bytes]) -> dict[str, Callable[[], object]]:
+    """Return what reads: libjpeg's floor, our decode, and each bundle end to end."""
+    actions: dict[str, Callable[[], object]] = {
+        "floor": _over(pages, entropy_decode),
+        "decode": _over(pages, _decode),
+    }
+    return actions | {name: _over(pages, bundle.classify) for name, bundle in bundles.items()}
+
+
+def _over(pages: list[bytes], action: Callable[[bytes], object]) -> Callable[[], object]:
+    """Return an action that does with one page after the other what `action` does with one."""
+    turn = cycle(pages)
+    return lambda: action(next(turn))
+
+
+def _sums(bundles: dict[str, Any], page: bytes) -> dict[str, Callable[[], object]]:
+    """Return what multiplies: the probes, and each bundle's engine on a page's tensor."""
+    actions: dict[str, Callable[[], object]] = {p: _probe(p) for p in _PRECISIONS}
+    for name, bundle in bundles.items():
+        tensor = bundle.preprocess.tensor(find_panel(_decode(page)))[None]
+        actions[name] = partial(bundle.engine.run, tensor)
+    return actions
+
+
+def entropy_decode(data: bytes) -> None:
+    """Do the smallest thing that libjpeg can do with a whole file.
 
     At one eighth of the size only one coefficient of each block is transformed, yet every bit of
     the file is still Huffman-decoded: nothing that looks at the page can be faster.
     """
-    from PIL import Image
-
-    begin = perf_counter()
     with Image.open(io.BytesIO(data)) as image:
         image.draft("L", (image.width // 8, image.height // 8))
         image.load()
-    return (perf_counter() - begin) * 1e3
+
+
+def _decode(data: bytes) -> Page:
+    """Decode a page as the device does."""
+    with open_document(data) as document:
+        return document.read(1)
 
 
 def _copy_rate(runs: int) -> float:

@@ -92,10 +92,13 @@ def run_plan(plan: Plan, progress: Callable[[str], None]) -> dict[str, Any]:
     lead = _lead(bundles)
     if plan.roofline:
         progress("floors of this machine")
-        networks = {b.name: _architecture(b) for b in bundles if _is_network(b)}
+        networks = {
+            b.name: {"bundle": b.directory, "architecture": _architecture(b)}
+            for b in bundles
+            if _is_network(b)
+        }
         spec = {"pages": list(map(str, pages)), "runs": 100, "networks": networks}
-        floors = run_probe("benchmarks.roofline:measure", spec)
-        result["roofline"] = floors | {"distances": _distances(result["rows"], floors)}
+        result["roofline"] = run_probe("benchmarks.roofline:measure", spec)
     if plan.cold_start:
         progress("cold start")
         spec = {"model": lead.model.path, "bundle": lead.directory}
@@ -108,7 +111,7 @@ def run_plan(plan: Plan, progress: Callable[[str], None]) -> dict[str, Any]:
         progress("peers")
         spec = {"bundle": lead.directory, "architecture": _architecture(lead)}
         spec |= {"page": str(pages[0]), "runs": plan.runs}
-        found = with_ratios(run_probe("benchmarks.peers:measure", spec))
+        found = run_probe("benchmarks.peers:measure", spec)
         result["peers"] = {"bundle": lead.name, **found}
     return result
 
@@ -139,16 +142,6 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions,
     }
-
-
-def with_ratios(peers: dict[str, Any]) -> dict[str, Any]:
-    """Add each peer's median over ours."""
-    for part in ("end_to_end_us", "infer_us"):
-        ours = peers[part]["ours"]["p50"]
-        peers[part.replace("_us", "_over_ours")] = {
-            name: series["p50"] / ours for name, series in peers[part].items()
-        }
-    return peers
 
 
 def save_result(result: dict[str, Any], path: Path) -> list[Path]:
@@ -239,16 +232,6 @@ def _architecture(bundle: Bundle) -> str:
     from train.config import NETWORKS
 
     return NETWORKS[bundle.manifest["provenance"]["model"]]
-
-
-def _distances(rows: list[dict[str, Any]], floors: dict[str, Any]) -> dict[str, Any]:
-    from benchmarks.roofline import distances
-
-    return {
-        f"{row['bundle']} {row['engine']} x{row['threads']}": distances(row, floors)
-        for row in rows
-        if "failed" not in row
-    }
 
 
 def _memory(

@@ -17,9 +17,10 @@ from benchmarks.compare import compare
 from benchmarks.pages import find_pages
 from benchmarks.probe import ProbeError, run_probe
 from benchmarks.report import rows_csv, text_report
-from benchmarks.roofline import distances
-from benchmarks.run import load_result, with_ratios
+from benchmarks.roofline import _PROBE_MACS, distances
+from benchmarks.run import load_result
 from benchmarks.statistics import percentile, summary
+from benchmarks.turns import ratios, summaries, take_turns
 from runtime.errors import NoInputError
 
 
@@ -102,18 +103,27 @@ def test_text_and_csv_carry_every_row_and_mark_what_failed() -> None:
 
 
 def test_distance_from_the_floor_is_a_ratio() -> None:
-    floors = {
-        "entropy_decode_ms": 0.9,
-        "macs": {"ecg-tiny": 5_000_000},
-        "macs_per_second": {"int8": 1e11, "float32": 5e10},
+    reading = {"floor": [[2.0]], "decode": [[3.0]], "ecg-tiny": [[5.0]]}
+    half_a_probe = {"ecg-tiny": _PROBE_MACS // 2}
+    sums = {"int8": [[10.0]], "float32": [[40.0]], "ecg-tiny": [[20.0]]}
+    found = distances(reading, sums, half_a_probe, {"ecg-tiny": "int8"})
+    assert found == {"ecg-tiny": {"decode": 1.5, "end_to_end": 2.5, "infer": pytest.approx(4)}}
+
+
+def test_a_change_of_clock_between_two_rounds_changes_no_ratio() -> None:
+    rounds = {"ours": [[10.0, 11.0], [30.0], [20.0]], "other": [[50.0, 99.0], [150.0], [100.0]]}
+    assert ratios(rounds, "ours") == {"ours": 1.0, "other": 5.0}
+    assert summaries(rounds)["ours"] == {"p50": 11.0, "p95": 30.0, "p99": 30.0, "n": 4}
+
+
+def test_all_actions_take_their_turn_in_every_round() -> None:
+    order: list[str] = []
+    rounds = take_turns({name: lambda name=name: order.append(name) for name in "ab"}, runs=20)  # type: ignore[misc]
+    assert {name: [len(series) for series in of] for name, of in rounds.items()} == {
+        "a": [2] * 10,
+        "b": [2] * 10,
     }
-    assert distances(row(), floors) == pytest.approx({"decode": 2, "end_to_end": 10, "infer": 2})
-
-
-def test_peers_are_reported_as_ratios_to_ours() -> None:
-    part = {"ours": {"p50": 10.0}, "other": {"p50": 250.0}}
-    found = with_ratios({"end_to_end_us": part, "infer_us": part})
-    assert found["infer_over_ours"] == {"ours": 1.0, "other": 25.0}
+    assert "".join(order) == 10 * ("a" * 4 + "b" * 4)
 
 
 def test_pages_of_the_commonest_size_are_measured(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import cycle
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -157,12 +158,25 @@ def _probe(precision: str) -> Any:
 
 
 def to_tflite(model: Any, precision: str) -> bytes:
-    """Convert a Keras model of random weights: good for speed, for nothing else."""
+    """Convert a Keras model of random weights: good for speed, for nothing else.
+
+    Its batch is fixed at one, as in our bundles: an open one costs an engine the shapes that it
+    could have known.
+    """
+    import keras
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    shape = (1, *model.input.shape[1:])
+    with TemporaryDirectory() as folder:
+        signature = [keras.InputSpec(shape=shape, dtype="float32")]
+        model.export(folder, "tf_saved_model", verbose=False, input_signature=signature)
+        return _converted(tf.lite.TFLiteConverter.from_saved_model(folder), shape, precision)
+
+
+def _converted(converter: Any, shape: tuple[int, ...], precision: str) -> bytes:
+    import tensorflow as tf
+
     if precision == "int8":
-        shape = (1, *model.input.shape[1:])
         rng = np.random.default_rng(0)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: (

@@ -49,57 +49,6 @@ def describe(folder: Path) -> dict[str, Any]:
     return found
 
 
-def views_and_pages(folder: Path) -> dict[str, Any]:
-    """Ask the tiny network and, page by moved page, the one that is fitted (in a child)."""
-    from train.fit import prepare_process
-
-    prepare_process(0)
-    import keras
-
-    from train import cnn
-    from train.architecture import ARCHITECTURES
-    from train.predict import PredictJob, moved, run_network
-
-    def shifted(model: Any) -> None:
-        """Give BatchNorm other scales and statistics than those that it begins with."""
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                sizes = [w.shape for w in layer.get_weights()]
-                ranges = ((0.7, 1.3), (-0.3, 0.6), (-0.3, 0.3), (0.3, 1.2))
-                layer.set_weights([rng.uniform(*r, s) for r, s in zip(ranges, sizes, strict=True)])
-
-    def answers(model: Any, values: np.ndarray) -> dict[str, np.ndarray]:
-        outputs = {"logits": model.get_layer("logits").output, **model.output}
-        x = values[..., None].astype(np.float32) / 255
-        found = keras.Model(model.input, outputs)(x, training=False)
-        return {name: np.asarray(value) for name, value in found.items()}
-
-    rng = np.random.default_rng(0)
-    pages = np.where(rng.random((4, 192, 512)) < 0.06, rng.integers(0, 256, (4, 192, 512)), 0)
-    pages = pages.astype(np.uint8)
-    found: dict[str, Any] = {}
-    apart = replace(ARCHITECTURES["tiny"], separate_leads=True, moved=(-2, 0, 5))
-    for name, architecture in (("tiny", ARCHITECTURES["tiny"]), ("apart", apart)):
-        fitted = cnn.build(architecture.fitted, temperature=2.0)
-        shifted(fitted)
-        fitted.save_weights(folder / f"{name}.weights.h5")
-        model = cnn.build(architecture, temperature=2.0)
-        model.load_weights(folder / f"{name}.weights.h5")
-        views = [answers(fitted, moved(pages, columns)) for columns in architecture.moved]
-        found[name] = {
-            "columns": architecture.moved,
-            "graph": answers(model, pages),
-            "mean": {key: np.mean([view[key] for view in views], axis=0) for key in views[0]},
-            "apart": {key: np.ptp([view[key] for view in views], axis=0).max() for key in views[0]},
-            "macs": (cnn.multiply_accumulates(model), cnn.multiply_accumulates(fitted)),
-        }
-        model.save(folder / f"{name}.keras")
-        job = PredictJob(folder / f"{name}.keras", pages, architecture.fitted)
-        found[name]["as fitted"] = run_network(job)
-        found[name]["page"] = answers(fitted, pages)["probabilities"]
-    return found
-
-
 def small_job(work: Path, tensors: Path, n: int) -> Any:
     from train.fit import FitJob, FitOptions
 
@@ -281,24 +230,12 @@ def test_evidence_adds_up_and_models_are_small_and_load_again(tmp_path: Path) ->
         assert out["evidence"].shape[1] == 3
         assert out["evidence"].shape[2] % 4 == 0
         assert found[f"{name}.keras differs by"] == found[f"{name}.h5 differs by"] == 0.0
-    assert found["tiny"]["macs"] < 25e6
+    assert found["tiny"]["macs"] < 35e6
 
 
-def test_one_graph_answers_as_the_mean_over_moved_pages_would(tmp_path: Path) -> None:
-    found = in_processes(views_and_pages, [tmp_path], 1)[0]
-    assert found["tiny"]["columns"] == (-3, 3)
-    for out in found.values():
-        for name in ("logits", "evidence", "features"):
-            error = np.abs(out["graph"][name] - out["mean"][name]).max()
-            assert error < min(1e-4, 1e-3 * out["apart"][name]), name
-        # All but the weights of the leads, [12, T] places of features to classes, runs per view.
-        once = out["graph"]["evidence"][0].size * out["graph"]["features"].shape[1]
-        moved, fitted = out["macs"]
-        assert moved - once - 5 == len(out["columns"]) * (fitted - once - 5)
-        assert np.allclose(out["as fitted"], out["page"], atol=1e-5)
-
-
-def test_recordings_and_a_teacher_stand_beside_pages_and_views_answer(tmp_path: Path) -> None:
+def test_recordings_and_a_teacher_stand_beside_pages_and_the_mean_weights_answer(
+    tmp_path: Path,
+) -> None:
     found = in_processes(fitted_beside, [tmp_path], 1)[0]
     assert found["missing"].startswith(f"{tmp_path / 'teacher' / 'fold-0' / 'result.npz'} is")
     assert not found["examples"].any()

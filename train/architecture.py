@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,6 @@ class Architecture:
         Units of the layer that lets all leads together amplify or damp features; 0: none.
     dropout
         Share of the features dropped while training.
-    moved
-        Columns by which each lead's cell is moved to the right, one number a view; paper follows
-        from the side. The network answers by the mean feature map of these views; empty: by the
-        page as it is.
     """
 
     name: str
@@ -59,23 +55,16 @@ class Architecture:
     separate_leads: bool = False
     context: int = 0
     dropout: float = 0.3
-    moved: tuple[int, ...] = ()
-
-    @property
-    def fitted(self) -> Architecture:
-        """The network that is fitted: the same weights, one view, the page as it is."""
-        return replace(self, moved=())
 
 
 ARCHITECTURES = {
     "tiny": Architecture(
         "tiny",
-        24,
+        64,
         5,
         2,
-        (Block(32, 7, 1), Block(48, 7, 2), Block(64, 7, 2), Block(96, 7, 2)),
+        (Block(64, 7, 1), Block(96, 7, 2), Block(128, 7, 2), Block(128, 7, 2)),
         context=32,
-        moved=(-3, 3),
     ),
     "accurate": Architecture(
         "accurate",

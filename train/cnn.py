@@ -5,11 +5,6 @@ the whole height of a cell, so it turns every column of a cell into a vector tha
 voltage; all further layers run along time. Places of the last feature map get lead-specific
 weights and their contributions simply add up to the logit, so the explanation is the model
 itself and not an approximation of it.
-
-Where the architecture asks for moved views of the page, their rows lie below each other from the
-first layer on, so every weight is there once; the feature maps of all views are averaged before
-they contribute. As contributions are linear in the features, the logits are the mean of what the
-network without views says to each moved page (`train.predict.moved`).
 """
 
 from __future__ import annotations
@@ -57,37 +52,12 @@ def _block(x: Any, block: Block, name: str) -> Any:
     return layers.ReLU(6.0, name=f"{name}_relu")(x)
 
 
-def _views(x: Any, moved: tuple[int, ...]) -> Any:
-    """[3, 4 T, C] -> [3 views, 4 T, C]: each cell moved right by some columns, view by view."""
-    _, rows, width, channels = x.shape
-    cells = _cells_as_rows(x, "cells_to_move")
-    margin = max(abs(columns) for columns in moved)
-    # XNNPACK pads inner axes slowly: with joined paper all of this takes a third less time.
-    paper = _paper(cells, margin)
-    x = layers.Concatenate(axis=2, name="between_paper")([paper, cells, paper])
-    views = [
-        layers.Cropping2D(((0, 0), (margin - columns, margin + columns)), name=f"view{index}")(x)
-        for index, columns in enumerate(moved)
-    ]
-    x = layers.Concatenate(axis=1, name="views")(views) if len(views) > 1 else views[0]
-    return layers.Reshape((rows * len(moved), width, channels), name="rows_of_views")(x)
-
-
-def _paper(cells: Any, width: int) -> Any:
-    """[12, T, C] -> [12, width, C] of zeros, which is paper, also where integers stand for it."""
-    column = layers.Cropping2D(((0, 0), (0, cells.shape[2] - 1)), name="first_column")(cells)
-    beside = layers.ZeroPadding2D(((0, 0), (0, width)), name="beside_paper")(column)
-    return layers.Cropping2D(((0, 0), (1, 0)), name="paper")(beside)
-
-
 def _trunk(x: Any, architecture: Architecture, height: int) -> Any:
-    """Feature map [12 views, T, C] of a page [3 * height, width, 1]."""
+    """Feature map [12, T, C] of a page [3 * height, width, 1]."""
     # The rows of a cell become the channels: a filter over one channel would make the engines pad
     # it to four or eight, and this way the first layer is a plain matrix product.
     x = layers.Reshape((ROWS, height, x.shape[2]), name="cells")(x)
     x = layers.Permute((1, 3, 2), name="columns_last")(x)
-    if architecture.moved:
-        x = _views(x, architecture.moved)
     x = layers.Conv2D(
         architecture.column_channels,
         (1, architecture.column_kernel),
@@ -105,35 +75,21 @@ def _trunk(x: Any, architecture: Architecture, height: int) -> Any:
     return x if architecture.separate_leads else _cells_as_rows(x)
 
 
-def _cells_as_rows(x: Any, name: str = "leads") -> Any:
-    """[3 n, 4 T, C] -> [12 n, T, C]: every lead a row of its own. Memory order stays as it is."""
+def _cells_as_rows(x: Any) -> Any:
+    """[3, 4 T, C] -> [12, T, C]: every lead a row of its own. Memory order stays as it is."""
     _, rows, width, channels = x.shape
-    return layers.Reshape((rows * COLUMNS, width // COLUMNS, channels), name=name)(x)
+    return layers.Reshape((rows * COLUMNS, width // COLUMNS, channels), name="leads")(x)
 
 
 def _with_context(x: Any, units: int) -> Any:
-    """Let all leads of a view amplify or damp its features (squeeze and excite, Hu et al. 2018)."""
-    _, rows, places, channels = x.shape
-    leads = ROWS * COLUMNS
-    views = rows // leads
+    """Let all leads together amplify or damp features (squeeze and excite, Hu et al. 2018)."""
+    _, leads, places, channels = x.shape
     summary = layers.AveragePooling2D((1, places), name="context_pool")(x)
-    summary = layers.Reshape((views, leads * channels), name="context_flat")(summary)
+    summary = layers.Reshape((leads * channels,), name="context_flat")(summary)
     summary = layers.Dense(units, activation="relu", name="context_squeeze")(summary)
     gate = layers.Dense(channels, activation="sigmoid", name="context_excite")(summary)
-    gate = layers.Reshape((views, 1, channels), name="context_gate")(gate)
-    x = layers.Reshape((views, leads * places, channels), name="context_views")(x)
-    x = layers.Multiply(name="context")([x, gate])
-    return layers.Reshape((rows, places, channels), name="context_leads")(x)
-
-
-def _mean_of_views(x: Any) -> Any:
-    """[12 views, T, C] -> [12, T, C]."""
-    rows, leads = x.shape[1], ROWS * COLUMNS
-    views = [
-        layers.Cropping2D(((first, rows - leads - first), (0, 0)), name=f"view{index}_leads")(x)
-        for index, first in enumerate(range(0, rows, leads))
-    ]
-    return layers.Average(name="mean_of_views")(views)
+    gate = layers.Reshape((1, 1, channels), name="context_gate")(gate)
+    return layers.Multiply(name="context")([x, gate])
 
 
 def _contributions(x: Any, classes: int) -> Any:
@@ -170,7 +126,7 @@ def build(
     Parameters
     ----------
     architecture
-        Sizes; its `Architecture.fitted` takes and gives the same weights.
+        Sizes.
     shape
         Height, width and channels of the canonical page.
     temperature
@@ -188,8 +144,6 @@ def build(
     x = _trunk(page, architecture, shape[0] // ROWS)
     if architecture.context:
         x = _with_context(x, architecture.context)
-    if len(architecture.moved) > 1:
-        x = _mean_of_views(x)
     features = layers.GlobalAveragePooling2D(name="features")(x)
     x = layers.SpatialDropout2D(architecture.dropout, name="dropout")(x)
     contributions = _contributions(x, classes)
@@ -207,14 +161,6 @@ def build(
 def logits_model(model: keras.Model) -> keras.Model:
     """Return the model whose only output are the logits; it shares all weights."""
     return keras.Model(model.input, model.get_layer("logits").output, name="logits_model")
-
-
-def rebuilt(model: keras.Model, architecture: Architecture) -> keras.Model:
-    """Return a network of an architecture with the weights and the temperature of ``model``."""
-    temperature = 1.0 / model.get_layer("temperature").scale
-    twin = build(architecture, tuple(model.input.shape[1:]), temperature)
-    twin.set_weights(model.get_weights())
-    return twin
 
 
 def multiply_accumulates(model: keras.Model) -> int:

@@ -19,6 +19,9 @@ DEFAULT_MODELS = ("cnn", "svm", "random-forest", "decision-tree")
 ACCURATE_EPOCHS = 8
 """Of the large network, in each of which it sees every example twice (docs/experiments.md)."""
 
+ACCURATE_AGREEMENT = 2.0
+"""Weight of one answer to two readings in the large network's loss (docs/experiments.md)."""
+
 NETWORKS = {"cnn": "tiny", "cnn-accurate": "accurate"}
 """Networks among the models -> their architecture."""
 
@@ -77,7 +80,9 @@ class TrainConfig:
     select: Selection = field(default_factory=Selection)
     signals: str = ""
     fit: FitOptions = field(default_factory=FitOptions)
-    fit_accurate: FitOptions = field(default_factory=lambda: FitOptions(epochs=ACCURATE_EPOCHS))
+    fit_accurate: FitOptions = field(
+        default_factory=lambda: FitOptions(epochs=ACCURATE_EPOCHS, agreement=ACCURATE_AGREEMENT)
+    )
 
     def fit_options(self, model: str) -> FitOptions:
         """Return how a network is fitted."""

@@ -93,7 +93,7 @@ class FitOptions:
     averaging: float = 0.7
     mixup: float = 0.0
     recordings_weight: float = 0.5
-    agreement: float = 2.0
+    agreement: float = 3.0
     teacher: str = ""
     teacher_share: float = 0.5
     augmentation: SignalAugmentation = field(default_factory=SignalAugmentation)
@@ -275,9 +275,10 @@ class _Fit:
         self.weights = class_weights(self.labels[self.train], self.options.balance)
         self.examples = self._all_examples()
         shape = (*self.values.shape[1:], 1)
-        architecture = ARCHITECTURES[job.architecture]
-        self.model = cnn.build(architecture.fitted, shape)
-        self.answering = cnn.build(architecture, shape)
+        # One is fitted; the other answers, with the running mean of its weights.
+        self.model, self.answering = (
+            cnn.build(ARCHITECTURES[job.architecture], shape) for _ in range(2)
+        )
         self.learner = cnn.logits_model(self.model)
         self.learner.compile(
             keras.optimizers.AdamW(

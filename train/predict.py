@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from runtime.preprocess import CANONICAL
-from train.architecture import Architecture
 from train.baselines import BlockMean, load, probabilities
 from train.calibrate import log_probabilities, softmax
 
@@ -26,13 +25,10 @@ class PredictJob:
         A .keras file.
     values
         uint8 [n, 192, 512].
-    architecture
-        What the network is made of instead, with the file's weights; None: as it was saved.
     """
 
     file: Path
     values: np.ndarray
-    architecture: Architecture | None = None
 
 
 def run_network(job: PredictJob) -> np.ndarray:
@@ -43,10 +39,6 @@ def run_network(job: PredictJob) -> np.ndarray:
     import keras
 
     model = keras.models.load_model(job.file, compile=False)
-    if job.architecture is not None:
-        from train import cnn
-
-        model = cnn.rebuilt(model, job.architecture)
     parts = []
     for start in range(0, len(job.values), BATCH):
         x = job.values[start : start + BATCH, ..., None].astype(np.float32) / 255

@@ -162,9 +162,6 @@ def judged(trial: Trial, probabilities: np.ndarray) -> str:
 def moved_pages(trial: Trial, columns: Sequence[int]) -> str:
     """Judge the RUN's own fold models by the mean over pages moved by some columns.
 
-    A model that averages moved views itself (`Architecture.moved`) reads each page once here, so
-    what is measured is these columns and not both.
-
     Raises
     ------
     UsageError
@@ -181,7 +178,7 @@ def moved_pages(trial: Trial, columns: Sequence[int]) -> str:
         if not file.is_file():
             raise UsageError(f"{file} is missing", "name a network that the RUN has")
         pages = np.concatenate([moved(values[here], c) for c in columns])
-        job = PredictJob(file, pages, ARCHITECTURES[NETWORKS[trial.name]].fitted)
+        job = PredictJob(file, pages)
         found = log_probabilities(in_processes(run_network, [job], 1)[0])
         logits[here] = found.reshape(len(columns), here.sum(), -1).mean(axis=0)
     return judged(trial, softmax(logits))

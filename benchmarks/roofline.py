@@ -44,10 +44,11 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
     -------
     dict
         ``entropy_decode_ms`` (median over the pages), ``bytes_per_second`` of a memory copy,
-        ``macs_per_second`` by precision through LiteRT on one thread, ``macs`` by bundle, and
-        ``distances``: bundle -> stage -> how many times its floor it takes. ``decode`` and
-        ``end_to_end`` are set against libjpeg's entropy decode of the same files, ``infer``
-        against the network's multiply-accumulates at the rate of its precision.
+        ``macs_per_second`` by precision through LiteRT on one thread, ``macs`` and ``infer_us``
+        (engine alone, median) by bundle, and ``distances``: bundle -> stage -> how many times its
+        floor it takes. ``decode`` and ``end_to_end`` are set against libjpeg's entropy decode of
+        the same files, ``infer`` against the network's multiply-accumulates at the rate of its
+        precision.
     """
     pages = [Path(page).read_bytes() for page in spec["pages"]]
     bundles = {
@@ -66,6 +67,7 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
             precision: _PROBE_MACS / (typical[precision]["p50"] / 1e6) for precision in _PRECISIONS
         },
         "macs": macs,
+        "infer_us": {name: typical[name]["p50"] for name in bundles},
         "distances": distances(reading, sums, macs, precisions),
     }
 

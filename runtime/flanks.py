@@ -82,11 +82,11 @@ def _evened(
     ahead = np.where(height > 0, 1, -1)  # towards the column whose ink goes further up
     inner = column + (height > 0)
     outer, height = inner - ahead, np.abs(height)
-    columns = np.stack([inner + ahead, inner, outer, outer - ahead])
+    columns = np.array([inner + ahead, inner, outer, outer - ahead])
     columns = np.minimum(np.maximum(columns, 0), darkness.shape[1] - 1)
     places = top[row, inner] + np.array(PLACES, np.float32)[:, None] * height
     pixels = _inside(places, len(darkness))
-    turned = np.s_[:, int(np.searchsorted(row, len(top) // 2)) :]  # rows ascend
+    turned = np.s_[:, int(row.searchsorted(len(top) // 2)) :]  # rows ascend
     pixels[turned] = len(darkness) - 1 - pixels[turned]
     looked_at = darkness.ravel().take((pixels * darkness.shape[1])[:, None] + columns)
     dark = looked_at.mean(axis=0, dtype=np.float32)

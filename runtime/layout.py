@@ -211,11 +211,11 @@ class _Disagreements:
 
     def __init__(self, rows: NDArray[np.float64]) -> None:
         self.rows = rows
-        self._known: dict[tuple[int, int], float] = {}
+        self._known: dict[tuple[int, tuple[tuple[str, ...], ...]], float] = {}
 
     def of(self, first: int, arrangement: Arrangement) -> float:
         """Return the disagreement of a layout that begins at row `first`, as `disagreement`."""
-        key = first, id(arrangement.leads)  # of ARRANGEMENTS, so they stay
+        key = first, arrangement.leads
         if key not in self._known:
             part = self.rows[first : first + arrangement.rows]
             self._known[key] = disagreement(part, arrangement)

@@ -59,11 +59,13 @@ def even_flanks(
 
 def _full_darkness(traces: RowTraces, darkness: NDArray[np.uint8]) -> float:
     """Return the darkness of the line where it is flat."""
+    height, width = darkness.shape
     row, column = true_cells(traces.bottom - traces.top < FLAT * traces.line_width)
     if row.size == 0:
         return 255.0
-    middle = (traces.top[row, column] + traces.bottom[row, column]) / 2
-    return median(darkness[_inside(middle, len(darkness)), column])
+    places = row * width + column
+    middle = (traces.top.take(places) + traces.bottom.take(places)) / 2
+    return median(darkness.take(_inside(middle, height) * width + column))
 
 
 def _evened(

@@ -455,7 +455,7 @@ def leads_of_rows(
     heights = (baselines.astype(np.float32)[:, None] - cut) / np.float32(px_per_mv)
     high, low = baselines - px_per_mv * BOX_MV / 2, baselines + px_per_mv * BOX_MV / 2
     left, right = np.array(spans, dtype=np.float64).T
-    corners = np.stack([left, high, right, high, right, low, left, low], axis=1)
+    corners = np.array([left, high, right, high, right, low, left, low]).T
     boxes = corners.astype(np.float32).reshape(-1, 4, 2)
     leads = []
     for number, (place, (first, last), size) in enumerate(zip(places, spans, sizes, strict=True)):

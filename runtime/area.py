@@ -243,20 +243,21 @@ def _level_columns(
 
 
 def _part_sums(
-    light: NDArray[np.uint8], paper: NDArray[np.bool_]
+    light: NDArray[np.uint8], ink: NDArray[np.bool_]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Add up darkness and pixels of bare paper over `PARTS` parts of each column.
 
     Returns
     -------
-    dark, bare : ndarray of unsigned integers, shape (PARTS, columns)
+    dark, bare : ndarray of integers, shape (PARTS, columns)
     """
     edges = np.arange(PARTS) * len(light) // PARTS
     # The sums of parts of fewer than 256 pixels fit into 16 bits, their number into 8.
     short = len(light) < 255 * PARTS
     dark = sums_of_parts(light, edges, 0, np.uint16 if short else np.uint32)
-    bare = sums_of_parts(paper.view(np.uint8), edges, 0, np.uint8 if short else np.uint32)
-    return dark, bare
+    inked = sums_of_parts(ink.view(np.uint8), edges, 0, np.uint8 if short else np.uint32)
+    sizes = np.append(edges[1:], len(light)) - edges
+    return dark, sizes[:, None] - inked
 
 
 def _common(dark: NDArray[Any], bare: NDArray[Any]) -> NDArray[np.float64]:
@@ -266,7 +267,7 @@ def _common(dark: NDArray[Any], bare: NDArray[Any]) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    dark, bare : ndarray of unsigned integers, shape (PARTS, columns)
+    dark, bare : ndarray of integers, shape (PARTS, columns)
 
     Returns
     -------
@@ -297,7 +298,7 @@ def _reach(
         start, stop = int(area.left), int(area.right)
     length = darkness.shape[1]
     ink = np.ascontiguousarray(mask[part])
-    dark, bare = _part_sums(bare_paper(np.ascontiguousarray(darkness[part]), ink), ~ink)
+    dark, bare = _part_sums(bare_paper(np.ascontiguousarray(darkness[part]), ink), ink)
     sums = _common(dark, bare)
     start, stop = max(0, min(start, length - 1)), max(1, min(stop, length))
     core = np.s_[:, start:stop]

@@ -21,7 +21,7 @@ __all__ = [
 
 
 def indices(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return where flags are true, as ``np.flatnonzero``, which takes 1 us longer in Python.
+    """Return where flags are true; as ``np.flatnonzero``, without its three calls in Python.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ def grid_scale(light: NDArray[np.uint8], assumed: float) -> tuple[float, float] 
     """
     if light.size == 0:
         return None
-    # Parts of 257 rows fit into 16 bits, in which they are added twice as fast.
+    # The sums of 257 rows fit into 16 bits, in which they are added faster.
     parts = np.arange(0, len(light), 0xFFFF // 0xFF)
     columns = sums_of_parts(light, parts, 0, np.uint16).sum(axis=0, dtype=np.uint32)
     if float(columns.sum()) < MIN_DARKNESS * light.size:

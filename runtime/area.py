@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runtime.arrays import sums_of_parts
+from runtime.arrays import indices, sums_of_parts
 from runtime.extent import extent_of_lines
 from runtime.frame import frame_around
 from runtime.grid import grid_scale
@@ -243,55 +243,71 @@ def _level_columns(
 
 
 def _part_sums(
-    light: NDArray[np.uint8], paper: NDArray[np.bool_], axis: int
+    light: NDArray[np.uint8], ink: NDArray[np.bool_]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Add up darkness and pixels of bare paper over `PARTS` parts of each line of pixels.
+    """Add up darkness and pixels of bare paper over `PARTS` parts of each column.
 
     Returns
     -------
-    dark, bare : ndarray of unsigned integers, shape (lines, PARTS) or (PARTS, lines)
+    dark, bare : ndarray of integers, shape (PARTS, columns)
     """
-    edges = np.arange(PARTS) * light.shape[axis] // PARTS
+    edges = np.arange(PARTS) * len(light) // PARTS
     # The sums of parts of fewer than 256 pixels fit into 16 bits, their number into 8.
-    short = light.shape[axis] < 255 * PARTS
-    dark = sums_of_parts(light, edges, axis, np.uint16 if short else np.uint32)
-    bare = sums_of_parts(paper.view(np.uint8), edges, axis, np.uint8 if short else np.uint32)
-    return dark, bare
+    short = len(light) < 255 * PARTS
+    dark = sums_of_parts(light, edges, 0, np.uint16 if short else np.uint32)
+    inked = sums_of_parts(ink.view(np.uint8), edges, 0, np.uint8 if short else np.uint32)
+    sizes = np.append(edges[1:], len(light)) - edges
+    return dark, sizes[:, None] - inked
 
 
-def _common(dark: NDArray[Any], bare: NDArray[Any], axis: int) -> NDArray[np.float64]:
-    """Return the mean darkness of bare paper that most parts of each line of pixels have in common.
+def _common(dark: NDArray[Any], bare: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the mean darkness of bare paper that most parts of each column have in common.
 
     A line of the grid goes all the way; print that stands beside it covers only some parts.
+
+    Parameters
+    ----------
+    dark, bare : ndarray of integers, shape (PARTS, columns)
+
+    Returns
+    -------
+    ndarray of float64, shape (columns,)
+        The greatest of the lower half of the parts' means.
     """
-    # Sorted line by line where a line's parts lie together: several times faster than across.
-    means = np.ascontiguousarray(np.moveaxis(dark / np.maximum(bare, 1), axis, -1))
-    means.sort(axis=-1)
-    return np.asarray(means[:, PARTS // 2 - 1])
+    means = (dark / np.maximum(bare, 1)).reshape(2, PARTS // 2, -1)
+    # Both halves are sorted by exchanging pairs, all columns at once: several times faster than
+    # to sort each column. The lower one of each pair from both ends is in the lower half.
+    ordered = [means[:, part] for part in range(PARTS // 2)]
+    for one, other in ((0, 1), (2, 3), (0, 2), (1, 3), (1, 2)):
+        low, high = ordered[one], ordered[other]
+        ordered[one], ordered[other] = np.minimum(low, high), np.maximum(low, high)
+    pairs = zip(ordered, reversed(ordered), strict=True)
+    return np.maximum.reduce([np.minimum(low[0], high[1]) for low, high in pairs])
 
 
 def _reach(
     darkness: NDArray[np.uint8], mask: NDArray[np.bool_], area: Area, axis: int, mm: float
 ) -> tuple[float, float] | None:
     """Follow the grid outwards: up and down (axis 1) or left and right (axis 0); None without."""
-    height, width = darkness.shape
-    if axis == 1:
-        part = (slice(None), slice(max(0, int(area.left)), int(area.right), 5))
-        start, stop, length = int(area.top), int(area.bottom), height
+    if axis == 1:  # turned, for sums over columns are several times faster than those over rows
+        darkness, mask = darkness.T, mask.T
+        part = slice(max(0, int(area.left)), int(area.right), 5)
+        start, stop = int(area.top), int(area.bottom)
     else:
-        part = (slice(max(0, int(area.top)), int(area.bottom), 4), slice(None))
-        start, stop, length = int(area.left), int(area.right), width
+        part = slice(max(0, int(area.top)), int(area.bottom), 4)
+        start, stop = int(area.left), int(area.right)
+    length = darkness.shape[1]
     ink = np.ascontiguousarray(mask[part])
-    dark, bare = _part_sums(bare_paper(darkness[part], ink), ~ink, axis)
-    sums = _common(dark, bare, axis)
+    dark, bare = _part_sums(bare_paper(np.ascontiguousarray(darkness[part]), ink), ink)
+    sums = _common(dark, bare)
     start, stop = max(0, min(start, length - 1)), max(1, min(stop, length))
-    core = np.s_[start:stop] if axis == 1 else np.s_[:, start:stop]
+    core = np.s_[:, start:stop]
     usual = float(dark[core].sum()) / max(int(bare[core].sum()), 1)
     if usual < MIN_GRID:
         return None
     bottom = quantile(sums, 0.1)  # of a noisy photo; next to nothing on a clean page
     level = max(GRID_LEVEL * usual, bottom + 0.5 * GRID_LEVEL * (usual - bottom))
-    lines = np.flatnonzero(sums >= level)
+    lines = indices(sums >= level)
     own = lines[(lines >= start) & (lines < stop)]
     if own.size < 2:
         return None
@@ -300,8 +316,8 @@ def _reach(
     gap = min(gap, round(1.1 * BOLD_MM * mm))
     before = lines[lines <= own[0]]
     after = lines[lines >= own[-1]]
-    breaks = np.flatnonzero(before[1:] - before[:-1] > gap)
+    breaks = indices(before[1:] - before[:-1] > gap)
     first = before[breaks[-1] + 1] if breaks.size else before[0]
-    breaks = np.flatnonzero(after[1:] - after[:-1] > gap)
+    breaks = indices(after[1:] - after[:-1] > gap)
     last = after[breaks[0]] if breaks.size else after[-1]
     return float(first), float(last + 1)

@@ -59,11 +59,13 @@ def even_flanks(
 
 def _full_darkness(traces: RowTraces, darkness: NDArray[np.uint8]) -> float:
     """Return the darkness of the line where it is flat."""
+    height, width = darkness.shape
     row, column = true_cells(traces.bottom - traces.top < FLAT * traces.line_width)
     if row.size == 0:
         return 255.0
-    middle = (traces.top[row, column] + traces.bottom[row, column]) / 2
-    return median(darkness[_inside(middle, len(darkness)), column])
+    places = row * width + column
+    middle = (traces.top.take(places) + traces.bottom.take(places)) / 2
+    return median(darkness.take(_inside(middle, height) * width + column))
 
 
 def _evened(
@@ -82,11 +84,11 @@ def _evened(
     ahead = np.where(height > 0, 1, -1)  # towards the column whose ink goes further up
     inner = column + (height > 0)
     outer, height = inner - ahead, np.abs(height)
-    columns = np.stack([inner + ahead, inner, outer, outer - ahead])
+    columns = np.array([inner + ahead, inner, outer, outer - ahead])
     columns = np.minimum(np.maximum(columns, 0), darkness.shape[1] - 1)
     places = top[row, inner] + np.array(PLACES, np.float32)[:, None] * height
     pixels = _inside(places, len(darkness))
-    turned = np.s_[:, int(np.searchsorted(row, len(top) // 2)) :]  # rows ascend
+    turned = np.s_[:, int(row.searchsorted(len(top) // 2)) :]  # rows ascend
     pixels[turned] = len(darkness) - 1 - pixels[turned]
     looked_at = darkness.ravel().take((pixels * darkness.shape[1])[:, None] + columns)
     dark = looked_at.mean(axis=0, dtype=np.float32)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from runtime.arrays import stretches, true_cells, true_places
+from runtime.arrays import indices, stretches, true_cells, true_places
 from runtime.quantile import grey_counts, median
 from runtime.record import Record
 
@@ -88,15 +88,26 @@ class Runs(Record):
 
     def where(self, keep: NDArray[np.bool_]) -> Runs:
         """Return the runs for which `keep` (shape (n,)) is true."""
-        places = np.flatnonzero(keep)  # looked up once for all three
+        places = indices(keep)  # looked up once for all three
         return Runs(self.x[places], self.top[places], self.bottom[places], self.size)
 
     def columns(self, left: float, right: float) -> Runs:
         """Return the runs of the columns from `left` on and before `right`, without a copy."""
         ends = np.array((math.ceil(left), math.ceil(right)), dtype=self.x.dtype)
-        first, last = np.searchsorted(self.x, ends)
+        first, last = self.x.searchsorted(ends)
         part = slice(first, last)
         return Runs(self.x[part], self.top[part], self.bottom[part], self.size)
+
+    def outside(self, left: float, right: float) -> Runs:
+        """Return the runs of the columns before `left` and of those from `right` on."""
+        ends = np.array((math.ceil(left), math.ceil(right)), dtype=self.x.dtype)
+        first, last = self.x.searchsorted(ends)
+        last = max(first, last)
+        x, top, bottom = (
+            np.concatenate([values[:first], values[last:]])
+            for values in (self.x, self.top, self.bottom)
+        )
+        return Runs(x, top, bottom, self.size)
 
     def within(self, left: float, top: float, right: float, bottom: float) -> Runs:
         """Return the runs inside a rectangle, cut off at its upper and lower edge."""
@@ -223,7 +234,7 @@ def _clear_wedge(side: NDArray[np.uint8]) -> None:
     height, width = side.shape
     depth = max(1, round(WEDGE_DEPTH * height))
     light = side[:depth] < WEDGE_DARKNESS
-    deep = np.where(light.any(axis=0), np.argmax(light, axis=0), depth)
+    deep = np.where(light.any(axis=0), light.argmax(axis=0), depth)
     for first, last in zip(*stretches(deep > 0), strict=True):
         if last - first >= WEDGE_WIDTH * width:
             reach = np.minimum(deep[first:last] + WEDGE_RIM, height)
@@ -284,13 +295,13 @@ def above_grid(darkness: NDArray[np.uint8], threshold: int) -> int:
     between = shades[first:last]
     if between.size < 3:
         return threshold
-    crowd = int(np.argmax(between))
+    crowd = int(between.argmax())
     beyond = between[crowd + 1 :]
     if beyond.size == 0 or between[crowd] < CROWD * beyond.min():
         return threshold
     if between[crowd] < GRID_TO_TRACE * shades[last:].sum():
         return threshold
-    valley = crowd + 1 + int(np.argmax(beyond <= VALLEY * beyond.min()))
+    valley = crowd + 1 + int((beyond <= VALLEY * beyond.min()).argmax())
     return (first + valley) * SHADE
 
 
@@ -326,7 +337,7 @@ def ink_of(
     if not thick.any():
         return mask, runs
     grown = _box_sum(thick.astype(np.int32), 1) > 0
-    area = np.repeat(np.repeat(grown, size, axis=0), size, axis=1)
+    area = grown.repeat(size, axis=0).repeat(size, axis=1)
     mask = mask & ~area[:height, :width]
     return mask, runs_of(mask)
 
@@ -334,17 +345,18 @@ def ink_of(
 def _has_thick(mask: NDArray[np.bool_], size: int) -> bool:
     """Tell whether any block of `size` px is thick; looks at 16 pixels of each first."""
     step = size // 4
-    height, width = (-(-side // size) * 4 for side in mask.shape)
-    part = np.zeros((height, mask.shape[1]), dtype=np.uint8)
-    part[: -(-len(mask) // step)] = mask[::step]
-    down = np.add.reduce(part.reshape(height // 4, 4, -1), axis=1, dtype=np.uint8)[:, ::step]
-    fours = np.zeros((height // 4, width), dtype=np.uint8)
+    down = mask[::size].view(np.uint8).copy()
+    for offset in range(step, size, step):
+        rows = mask[offset::size].view(np.uint8)  # the last block may end before
+        down[: len(rows)] += rows
+    down = down[:, ::step]
+    fours = np.zeros((len(down), -(-mask.shape[1] // size) * 4), dtype=np.uint8)
     fours[:, : down.shape[1]] = down
     cover = fours.view(np.uint32) * np.uint32(0x01010101) >> np.uint32(24)  # sums of four bytes
-    rows, columns = true_cells(cover > (THICK_SHARE - 0.2) * 16)
-    if rows.size > MANY_BLOCKS:
+    block_rows, block_columns = true_cells(cover > (THICK_SHARE - 0.2) * 16)
+    if block_rows.size > MANY_BLOCKS:
         return True
-    places = zip((rows * size).tolist(), (columns * size).tolist(), strict=True)
+    places = zip((block_rows * size).tolist(), (block_columns * size).tolist(), strict=True)
     blocks = (mask[y : y + size, x : x + size] for y, x in places)
     return any(np.count_nonzero(block) > THICK_SHARE * block.size for block in blocks)
 
@@ -382,7 +394,7 @@ def runs_of(mask: NDArray[np.bool_]) -> Runs:
     change = true_places(mask[1:] != mask[:-1]).astype(np.int32)
     row = change // np.int32(width)  # floor_divide is vectorised, divmod is not
     column = change - row * np.int32(width)
-    first, last = (np.flatnonzero(edge).astype(np.int32) for edge in (mask[0], mask[-1]))
+    first, last = (indices(edge).astype(np.int32) for edge in (mask[0], mask[-1]))
     keys = np.concatenate([first * pitch, column * pitch + row + 1, last * pitch + height])
     keys.sort()
     x = keys[0::2] // pitch

@@ -159,15 +159,16 @@ def choose_layout(rows: NDArray[np.float64]) -> Choice:
         for name, arrangement in ARRANGEMENTS.items()
         if arrangement.rows == count and _has_beats(motion, 0, arrangement)
     ]
-    fits = {name: disagreement(rows, ARRANGEMENTS[name]) for name in whole}
+    known = _Disagreements(rows)
+    fits = {name: known.of(0, ARRANGEMENTS[name]) for name in whole}
     # Where several fit, the laws hold over more of the page in the one of longer leads.
     certain = [name for name in whole if fits[name] < CERTAIN]
     if certain:
         best = min(certain, key=lambda name: ARRANGEMENTS[name].columns)
         return Choice(best, 0, fits[best], UPSIDE_DOWN)
-    upright = _fits(rows, motion)
+    upright = _fits(known, motion)
     upside_down_rows = -rows[::-1, ::-1]
-    turned = _fits(upside_down_rows, _Motion(upside_down_rows))
+    turned = _fits(_Disagreements(upside_down_rows), _Motion(upside_down_rows))
     upside_down = min((fit for _, _, fit in turned), default=float("nan"))
     if not upright:
         name = whole[0] if len(whole) == 1 else "unknown"
@@ -186,18 +187,39 @@ def _doubt(name: str, fit: float, rows: int) -> float:
     return fit + EXTRA_ROW * (rows - arrangement.rows) + short
 
 
-def _fits(rows: NDArray[np.float64], motion: _Motion) -> list[tuple[str, int, float]]:
+def _fits(known: _Disagreements, motion: _Motion) -> list[tuple[str, int, float]]:
     """Return name, first row and disagreement of every layout that the rows may hold."""
     found = []
     for name, arrangement in ARRANGEMENTS.items():
-        spare = len(rows) - arrangement.rows
+        spare = len(known.rows) - arrangement.rows
         if 0 <= spare <= MAX_EXTRA_ROWS:
             for first in range(spare + 1):
-                part = rows[first : first + arrangement.rows]
-                fit = disagreement(part, arrangement)
+                fit = known.of(first, arrangement)
                 if math.isfinite(fit) and _has_beats(motion, first, arrangement):
                     found.append((name, first, fit))
     return found
+
+
+class _Disagreements:
+    """How far rows of trace break the leads' laws, measured once for layouts of the same leads.
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (rows, n)
+        As for :func:`choose_layout`.
+    """
+
+    def __init__(self, rows: NDArray[np.float64]) -> None:
+        self.rows = rows
+        self._known: dict[tuple[int, tuple[tuple[str, ...], ...]], float] = {}
+
+    def of(self, first: int, arrangement: Arrangement) -> float:
+        """Return the disagreement of a layout that begins at row `first`, as `disagreement`."""
+        key = first, arrangement.leads
+        if key not in self._known:
+            part = self.rows[first : first + arrangement.rows]
+            self._known[key] = disagreement(part, arrangement)
+        return self._known[key]
 
 
 class _Motion:

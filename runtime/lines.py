@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from runtime.arrays import indices
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -40,12 +42,12 @@ class Lines:
 
     def __init__(self, lines: Sequence[NDArray[np.floating[Any]]]) -> None:
         self.sizes = np.array([line.size for line in lines])
-        ends = np.cumsum(self.sizes)
+        ends = self.sizes.cumsum()
         self._starts = (ends - self.sizes)[:, None]
         values = np.concatenate(lines)
-        self.places = np.flatnonzero(np.isfinite(values))
-        begin = np.searchsorted(self.places, self._starts[:, 0])
-        end = np.searchsorted(self.places, ends)
+        self.places = indices(np.isfinite(values))
+        begin = self.places.searchsorted(self._starts[:, 0])
+        end = self.places.searchsorted(ends)
         self.counts = end - begin
         if not self.places.size:  # nothing at all: a value that belongs to no line
             self.places, values = np.zeros(1, dtype=np.int64), np.zeros(1)
@@ -84,6 +86,8 @@ class Lines:
         """
         place = np.maximum(self._starts + where, self.first[:, None] + 0.5)
         place = np.minimum(place, self.last[:, None])
-        after = np.searchsorted(self.places, place)
-        after = np.minimum(np.maximum(after, 1), self.places.size - 1)
-        return self.places[after] - self.places[after - 1]
+        if self.places.size < 2:
+            return np.zeros(place.shape, dtype=np.int64)
+        steps = self.places[1:] - self.places[:-1]
+        behind = np.ceil(place).astype(np.int64) - (self.places[0] + 1)
+        return steps.repeat(steps).take(np.maximum(behind, 0))  # sooner than to search for them

@@ -102,7 +102,7 @@ def find_panel(page: Page) -> Panel:
         reasons: tuple[str, ...] = ("no ECG trace found",)
         return Panel(whole.astype(np.float32), 0, 0.0, "unknown", None, "assumed", (), reasons)
     reasons = () if reading.layout in ARRANGEMENTS else ("layout not recognised",)
-    to_page = np.diag([1.0, 1.0, page.scale * zoom]) @ to_picture
+    to_page = to_picture * np.array([[1.0], [1.0], [page.scale * zoom]])
     area = reading.area
     corners = [
         [area.left, area.top],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.arrays import stretches
+from runtime.arrays import indices, stretches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,7 @@ def thin_line(traces: RowTraces) -> NDArray[np.float32]:
     least = _least(np.concatenate([-top, bottom]), REACH * traces.line_width)
     upper, lower = _ordered(-least[:rows], least[rows:])
     along = _following(np.concatenate([upper, -lower]))
-    return np.stack([top, bottom, _chosen(along[:rows], -along[rows:])])
+    return np.array([top, bottom, _chosen(along[:rows], -along[rows:])])
 
 
 def _ordered(
@@ -64,21 +64,11 @@ def _least(values: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
     whole = int(reach)
     best = values
     for shift in range(1, whole + 2):
-        nearer = best
-        for moved in (_shifted(values, shift), _shifted(values, -shift)):
-            best = np.fmin(best, moved)
+        nearer, best = best, best.copy()
+        np.fmin(best[:, shift:], values[:, :-shift], out=best[:, shift:])
+        np.fmin(best[:, :-shift], values[:, shift:], out=best[:, :-shift])
     best = nearer + np.float32(reach - whole) * (best - nearer)
     return np.where(np.isnan(values), values, best)
-
-
-def _shifted(values: NDArray[np.float32], by: int) -> NDArray[np.float32]:
-    """Return the values of the column `by` before; NaN beyond the ends."""
-    out = np.full_like(values, np.nan)
-    if by > 0:
-        out[:, by:] = values[:, :-by]
-    else:
-        out[:, :by] = values[:, -by:]
-    return out
 
 
 def _following(top: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -86,8 +76,9 @@ def _following(top: NDArray[np.float32]) -> NDArray[np.float32]:
 
     It comes from where the columns' stretches meet, climbs to the end and goes down again.
     """
-    entry = np.fmax(_shifted(top, 1), top)
-    leave = np.fmax(_shifted(top, -1), top)
+    entry, leave = top.copy(), top.copy()
+    np.fmax(top[:, :-1], top[:, 1:], out=entry[:, 1:])
+    leave[:, :-1] = entry[:, 1:]  # between two columns both are the same
     up, down = entry - top, leave - top
     back = (up * up + down * down) / np.maximum(2 * (up + down), 1e-3)
     return (top + back).astype(np.float32, copy=False)
@@ -111,10 +102,10 @@ def _chosen(high: NDArray[np.float32], low: NDArray[np.float32]) -> NDArray[np.f
     first, last = first - row * pitch, last - row * pitch
     before = _known(signal, row, first - 1, high[row, first], low[row, first])
     after = _known(signal, row, last, high[row, last - 1], low[row, last - 1])
-    part = np.flatnonzero(doubtful)
+    part = indices(doubtful.ravel())
     count = last - first
-    step = np.arange(len(part)) - np.repeat(np.cumsum(count) - count, count) + 1
-    base = np.repeat(before, count) + step * np.repeat((after - before) / (count + 1), count)
+    step = np.arange(len(part)) - (count.cumsum() - count).repeat(count) + 1
+    base = before.repeat(count) + step * ((after - before) / (count + 1)).repeat(count)
     crest, trough = high.ravel()[part], low.ravel()[part]
     signal.ravel()[part] = np.where(base - crest >= trough - base, crest, trough)
     return signal

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.arrays import indices
 from runtime.layout import ARRANGEMENTS
 from runtime.lines import Lines
 from runtime.quantile import grey_ceiling, grey_quantile, median, medians, row_quantiles
@@ -182,7 +183,7 @@ def _synchrony(leads: Sequence[LeadTrace], activity: NDArray[np.float32]) -> flo
     """Return the mean correlation of the rows of leads that begin at the same time."""
     change = activity - activity.mean(axis=1, keepdims=True)
     size = np.sqrt(np.square(change).sum(axis=1))
-    moving = np.flatnonzero(size > 1e-6 * np.sqrt(activity.shape[1]))
+    moving = indices(size > 1e-6 * np.sqrt(activity.shape[1]))
     unit = change[moving] / size[moving, None]
     starts = np.array([leads[row].start_s for row in moving.tolist()])
     values = []

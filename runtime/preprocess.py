@@ -153,10 +153,8 @@ class Preprocess(Record):
         ndarray of float32, shape (H, W, 1)
             0 = paper, 1 = trace; C-contiguous. A missing lead leaves its cell empty.
         """
-        cells = self.draw(self.signals(panel.leads)).reshape(
-            len(CANONICAL), len(CANONICAL[0]), self.cell_height, self.cell_width
-        )
-        return np.ascontiguousarray(cells.transpose(0, 2, 1, 3)).reshape(self.shape)
+        drawn = self.draw(self.signals(panel.leads), len(CANONICAL[0]))
+        return drawn.reshape(self.shape)
 
     def signals(self, leads: Iterable[LeadTrace]) -> NDArray[np.float32]:
         """Resample leads as they are drawn, row by row of `CANONICAL`.
@@ -200,10 +198,14 @@ class Preprocess(Record):
         beyond = lines.beyond(inner) > EDGE_S * per_second
         return values, ~traced | beyond | (lines.gaps(inner) > MAX_GAP_S * per_second)
 
-    def draw(self, signals: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Draw signals with one pen, shape (n, cell_height, cell_width), 0 to 1.
+    def draw(self, signals: NDArray[np.float32], beside: int = 1) -> NDArray[np.float32]:
+        """Draw signals with one pen, 0 to 1; `beside` of them side by side.
 
         The pen covers the path between neighbouring samples and half its width around it.
+
+        Returns
+        -------
+        ndarray of float32, shape (n / beside, cell_height, beside * cell_width)
         """
         scale = self.cell_height / self.span_mv
         half = self.line_mv * scale / 2
@@ -212,31 +214,35 @@ class Preprocess(Record):
         upper = np.fmin(y[:, :-1], y[:, 1:]) - half
         lower = np.fmax(y[:, :-1], y[:, 1:]) + half
         upper[np.isnan(upper)] = lower[np.isnan(lower)] = -1.0
-        return self._inked(upper, lower)
+        return self._inked(upper, lower, beside)
 
-    def _inked(self, upper: NDArray[np.float32], lower: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _inked(
+        self, upper: NDArray[np.float32], lower: NDArray[np.float32], beside: int
+    ) -> NDArray[np.float32]:
         """Return the share of each pixel between two heights (n, samples - 1), as `draw` does.
 
         Only the pixels that the pen reaches are looked at: one in twenty.
         """
         n, height, width = len(upper), self.cell_height, self.cell_width
+        drawn = np.zeros((n // beside, height, beside * width), dtype=np.float32)
         by_turn = (n, width, SUBSAMPLES)  # a column's samples, each in a turn of its own
         upper, lower = (edge.reshape(by_turn).transpose(2, 0, 1).ravel() for edge in (upper, lower))
         first = np.maximum(upper, 0).astype(np.int64)
         count = np.maximum(np.ceil(np.minimum(lower, height)).astype(np.int64) - first, 0)
-        column = np.arange(n)[:, None] * (height * width) + np.arange(width)
-        column = np.tile(column.ravel(), SUBSAMPLES)
-        sample = np.repeat(np.arange(len(count)), count)  # that each of the pixels belongs to
-        row = np.arange(len(sample)) + (first + count - np.cumsum(count))[sample]
-        place = column[sample] + row * width
+        # Where each column of each signal begins, in one array of all pixels.
+        column = np.arange(len(drawn))[:, None] * (height * beside * width)
+        column = (column + np.arange(beside * width)).ravel()
+        column = np.concatenate([column] * SUBSAMPLES)
+        sample = np.arange(len(count)).repeat(count)  # that each of the pixels belongs to
+        row = np.arange(len(sample)) + (first + count - count.cumsum())[sample]
+        place = column[sample] + row * (beside * width)
         edge = row.astype(np.float32)
         inked = np.minimum(edge + 1, lower[sample])
         inked -= np.maximum(edge, upper[sample])
         inked /= SUBSAMPLES
-        drawn = np.zeros((n, height, width), dtype=np.float32)
         flat = drawn.reshape(-1)
         pixels = count.reshape(SUBSAMPLES, -1).sum(axis=1)
-        for last, many in zip(np.cumsum(pixels), pixels, strict=True):
+        for last, many in zip(pixels.cumsum(), pixels, strict=True):
             turn = slice(last - many, last)
             flat[place[turn]] += inked[turn]  # in all at most 1: no more than the pixel is high
         return drawn

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.arrays import stretches, true_cells
+from runtime.arrays import indices, stretches, true_cells
 from runtime.quantile import quantiles
 from runtime.record import Record
 
@@ -67,9 +68,9 @@ def find_pulses(runs: Runs, baselines: NDArray[np.float64], mm: float) -> tuple[
     count, width = baselines.shape
     if len(runs.x) == 0:
         return ()
-    near_ends = np.minimum(runs.x - runs.x[0], runs.x[-1] - runs.x) < ENDS_MM * mm  # x ascends
-    runs = runs.where(near_ends)
-    spacing = float(np.diff(baselines, axis=0).mean()) / mm if count > 1 else np.inf
+    reach = math.ceil(ENDS_MM * mm)
+    runs = runs.outside(int(runs.x[0]) + reach, int(runs.x[-1]) + 1 - reach)  # x ascends
+    spacing = float((baselines[1:] - baselines[:-1]).mean()) / mm if count > 1 else np.inf
     low, high = HEIGHT_MM[0] * mm, min(HEIGHT_MM[1], spacing - 2.5) * mm
     y = baselines.take(runs.x, axis=1)
     near = (runs.top < y + EMPTY_MM * mm) & (runs.bottom > y - EMPTY_MM * mm)
@@ -109,7 +110,7 @@ def _strokes(
     tall = (runs.top < y - 0.6 * height) & (runs.bottom > y - 0.35 * height)
     ends = []
     for edge in (top[0] - 0.5, top[1] - 0.5):
-        near = np.flatnonzero(np.abs(runs.x - edge) <= reach)
+        near = indices(np.abs(runs.x - edge) <= reach)
         of_row = tall[:, near]
         if of_row.any(axis=1).mean() < ROW_SHARE:
             return None

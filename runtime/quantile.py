@@ -37,8 +37,9 @@ def quantile(values: NDArray[Any], share: float) -> float:
 
 def quantiles(values: NDArray[Any], *shares: float) -> list[float]:
     """Return several quantiles of the same values, as :func:`quantile`."""
+    ordered = values.flatten()
     # Bytes are sorted by counting them, faster than by comparing.
-    ordered = np.sort(values, axis=None, kind="stable" if values.dtype == np.uint8 else None)
+    ordered.sort(kind="stable" if values.dtype == np.uint8 else None)
     end = ordered.size - 1
     found = []
     for share in shares:
@@ -63,7 +64,7 @@ def grey_quantile(levels: NDArray[np.uint8], *shares: float) -> list[float]:
     for share in shares:
         place = share * (levels.size - 1)
         first = int(place)
-        pair = np.searchsorted(below, (first, min(first + 1, levels.size - 1)), side="right")
+        pair = below.searchsorted((first, min(first + 1, levels.size - 1)), side="right")
         found.append(float(pair[0] + (pair[1] - pair[0]) * (place - first)))
     return found
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.area import Area, panel_area
+from runtime.arrays import indices
 from runtime.flanks import even_flanks
 from runtime.grid import grid_scale
 from runtime.ink import above_grid, bare_paper, ink_of, ink_threshold
@@ -62,7 +63,7 @@ LONG_ROW_MM = 2.0
 PULSE_GAP_MM = 5.0
 #: Lines between leads reach up to this far (mm) beyond the traces.
 SLACK_MM = 8.0
-#: Numbers of columns of leads that a page may have.
+#: Numbers of columns of leads that a page may have; each divides the largest.
 COLUMNS = (2, 4)
 
 
@@ -205,7 +206,7 @@ def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Re
         whole=whole,
     )
     mask, strokes = _within(printed, area)
-    within = np.flatnonzero((found.levels >= area.top) & (found.levels < area.bottom))
+    within = indices((found.levels >= area.top) & (found.levels < area.bottom))
     first = int(within[0]) if within.size else 0
     count = int(within[-1]) + 1 - first if within.size else len(found.levels)
     guess = (found.right - found.left) / (ROW_SECONDS * PAPER_SPEED)
@@ -396,17 +397,20 @@ def _borders(
         return found, covered[0]
     crossed = rows.baselines[: 3 if count < 6 else 6]
     low, high = int(rows.levels[0]), int(rows.levels[len(crossed) - 1])
+    most = max(COLUMNS)
+    step = (rows.right - rows.left) / most
+    place_of: dict[int, float] = {}
+    for k in range(1, most):
+        line = separator_columns(runs, crossed, rows.left + k * step, 3.0 * mm)
+        if line.size and line[-1] - line[0] < mm:
+            first, last = max(0, line[0] - 1), min(line[-1] + 2, runs.size[0])
+            near = np.arange(first, last)
+            covered.append(near)
+            weight = darkness[low:high, first:last].sum(axis=0, dtype=np.float64)
+            place_of[k] = float((near + 0.5) @ weight / max(float(weight.sum()), 1.0))
     for columns in COLUMNS:
-        step = (rows.right - rows.left) / columns
-        places = []
-        for k in range(1, columns):
-            line = separator_columns(runs, crossed, rows.left + k * step, 3.0 * mm)
-            if line.size and line[-1] - line[0] < mm:
-                first, last = max(0, line[0] - 1), min(line[-1] + 2, runs.size[0])
-                near = np.arange(first, last)
-                covered.append(near)
-                weight = darkness[low:high, first:last].sum(axis=0, dtype=np.float64)
-                places.append(float((near + 0.5) @ weight / max(float(weight.sum()), 1.0)))
+        between = range(most // columns, most, most // columns)
+        places = [place_of[k] for k in between if k in place_of]
         if len(places) == columns - 1:
             left, right = rows.left, rows.right
             if columns > 2:

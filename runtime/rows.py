@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.arrays import stretches, sums_of_parts
+from runtime.arrays import indices, stretches, sums_of_parts, true_cells
 from runtime.ink import Runs
 from runtime.pulse import Pulse, find_pulses
 from runtime.quantile import median
@@ -116,7 +118,7 @@ def find_rows(long: Runs, mm: float, *, flat: bool = False) -> Rows | None:
     step = max(1, round(0.7 * mm))
     occupied = _occupancy(long, step)
     coverage = _strip_coverage(occupied)
-    used = np.flatnonzero(coverage.max(axis=1) > 0.5)
+    used = indices(coverage.max(axis=1) > 0.5)
     if used.size < 0.2 * STRIPS:
         return None
     score = coverage[used].mean(axis=0)
@@ -129,10 +131,10 @@ def find_rows(long: Runs, mm: float, *, flat: bool = False) -> Rows | None:
     if not places:
         return None
     levels = _levels(twice, (np.array(places) + 0.5) * step, 3 * step)
-    baselines = np.repeat(levels[:, None], long.size[0], axis=1)
+    baselines = levels[:, None].repeat(long.size[0], axis=1)
     counts = occupied[:, places].sum(axis=1)
-    most = np.flatnonzero(counts >= max(1.0, 0.5 * len(places)))
-    some = np.flatnonzero(counts >= max(1.0, 0.25 * len(places)))
+    most = indices(counts >= max(1.0, 0.5 * len(places)))
+    some = indices(counts >= max(1.0, 0.25 * len(places)))
     if most.size == 0:
         return None
     return Rows(baselines, levels, float(most[0]), float(some[-1] + 1))
@@ -168,8 +170,7 @@ def refine_rows(
     levels = _levels(_doubled_middles(long), levels, max(2.0, 2 * mm))
     baselines = _local_baselines(long, levels, mm)
     pulses = find_pulses(strokes.runs, baselines, mm)
-    pieces = strokes.runs.where(strokes.widths >= PIECE_MM * mm)
-    left, right, spare = _ends(long, pieces, baselines, pulses, mm, captured)
+    left, right, spare = _ends(strokes, long, baselines, pulses, mm, captured)
     return Rows(baselines, levels, left, right, pulses, spare)
 
 
@@ -203,7 +204,7 @@ def without_rules(runs: Runs) -> Runs:
     low, high = float(runs.x[count // 100]), float(runs.x[count - 1 - count // 100])
     change = np.bincount(runs.top, minlength=height + 1)
     change = change - np.bincount(runs.bottom, minlength=height + 1)
-    ruled = np.cumsum(change)[:height] > RULED_ROW * (high - low)
+    ruled = change.cumsum()[:height] > RULED_ROW * (high - low)
     if not ruled.any():
         return runs
     near = ruled.copy()
@@ -227,11 +228,15 @@ def _is_rule(runs: Runs, twice: NDArray[np.int32], place: float, mm: float) -> b
     """
     extent = int(runs.x[-1]) - int(runs.x[0]) + 1  # sorted by column
     ends = np.ceil((2 * place - 6 * mm, 2 * place + 6 * mm)).astype(twice.dtype)
-    first, last = np.searchsorted(twice, ends)
+    first, last = twice.searchsorted(ends)
     if first == last:
         return False
     level = float(twice[(first + last - 1) // 2] + twice[(first + last) // 2]) / 4
     band = max(1.5, RULE_MM * mm)
+    ends = np.array((math.floor(2 * (level - band)), math.ceil(2 * (level + band)) + 1))
+    first, last = twice.searchsorted(ends.astype(twice.dtype))
+    if last - first <= RULE_COVER * extent:
+        return False  # fewer have their middle within the band, so fewer lie within it
     within = (runs.top >= level - band) & (runs.bottom <= level + band)
     if np.count_nonzero(within) <= RULE_COVER * extent:
         return False  # cheaper than to count columns, and true of nearly every trace
@@ -272,7 +277,7 @@ def _peaks(score: NDArray[np.float64], apart: int) -> list[tuple[float, int]]:
     left = score.copy()
     found: list[tuple[float, int]] = []
     while left.size and len(found) < MAX_PEAKS:
-        place = int(np.argmax(left))
+        place = int(left.argmax())
         if left[place] < MIN_SCORE:
             break
         found.append((float(left[place]), place))
@@ -331,11 +336,11 @@ def _levels(
 ) -> NDArray[np.float64]:
     """Return the most usual middle of runs (`_doubled_middles`) near each place, px."""
     above, below = np.floor(2 * (places - reach)), np.ceil(2 * (places + reach))
-    first = np.searchsorted(twice, above.astype(twice.dtype), side="right")
-    last = np.searchsorted(twice, below.astype(twice.dtype), side="left")
+    first = twice.searchsorted(above.astype(twice.dtype), side="right")
+    last = twice.searchsorted(below.astype(twice.dtype), side="left")
     # The middles near each place, counted by how far they are behind the first that may be.
     many = np.maximum(last - first, 0)
-    row = np.repeat(np.arange(len(places)), many)
+    row = np.arange(len(places)).repeat(many)
     near = np.concatenate([twice[a:b] for a, b in zip(first, last, strict=True)])
     lowest = np.floor(places - reach).astype(np.int64) - 2  # two empty ones before
     middles = np.rint(near / 2).astype(np.int64) - lowest[row]
@@ -344,7 +349,7 @@ def _levels(
     counts = counts.reshape(len(places), size)
     weighed = 3 * counts[:, 2:-2] + 2 * (counts[:, 1:-3] + counts[:, 3:-1])
     weighed += counts[:, :-4] + counts[:, 4:]
-    return np.where(many > 0, lowest + 2 + np.argmax(weighed, axis=1), places)
+    return np.where(many > 0, lowest + 2 + weighed.argmax(axis=1), places)
 
 
 def _local_baselines(runs: Runs, levels: NDArray[np.float64], mm: float) -> NDArray[np.float64]:
@@ -357,7 +362,8 @@ def _local_baselines(runs: Runs, levels: NDArray[np.float64], mm: float) -> NDAr
     counts = counts.reshape(STRIPS, height)
     _leave_out_lines(counts, levels, width, mm)
     window = max(1, round(mm)) * 2 + 1
-    padded = np.zeros((STRIPS, height + window - 1), dtype=np.int32)
+    # A window holds few runs: no more than the columns of a strip in each of its rows.
+    padded = np.zeros((STRIPS, height + window - 1), dtype=np.int16)
     padded[:, window // 2 : window // 2 + height] = counts
     density = padded[:, :height].copy()
     for shift in range(1, window):
@@ -365,20 +371,42 @@ def _local_baselines(runs: Runs, levels: NDArray[np.float64], mm: float) -> NDAr
     edges = np.concatenate([[-np.inf], (levels[1:] + levels[:-1]) / 2, [np.inf]])
     edges[0] = levels[0] - (edges[1] - levels[0] if len(levels) > 1 else 20 * mm)
     edges[-1] = levels[-1] + (levels[-1] - edges[-2] if len(levels) > 1 else 20 * mm)
-    place = np.empty((len(levels), STRIPS))
+    best = np.empty((len(levels), STRIPS), dtype=np.int64)
     for index, level in enumerate(levels):
         low, high = max(0, int(edges[index])), min(height, int(edges[index + 1]) + 1)
         y = np.arange(low, high)
         weight = 1.0 - 0.6 * np.abs(y - level) / max(high - level, level - low, 1.0)
-        part = density[:, low:high] * weight
-        best = np.argmax(part, axis=1)
-        found = part[np.arange(STRIPS), best] > 0
-        place[index] = np.where(found, low + best, level)
+        best[index] = low + (density[:, low:high] * weight).argmax(axis=1)
+    found = density[np.arange(STRIPS), best] > 0
+    place = np.where(found, best, levels[:, None])
     before, after = place[:, [0, *range(STRIPS - 1)]], place[:, [*range(1, STRIPS), STRIPS - 1]]
     place = np.maximum(np.minimum(before, after), np.minimum(np.maximum(before, after), place))
+    return _between_strips(place, width)
+
+
+def _between_strips(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Interpolate rows of values, shape (rows, STRIPS), at every column, shape (rows, w).
+
+    As ``np.interp`` with the strips' middles, all rows at once.
+    """
+    strip, behind, apart = _columns_of_strips(width)
+    slopes = np.zeros_like(values)
+    slopes[:, :-1] = (values[:, 1:] - values[:, :-1]) / apart
+    return slopes.take(strip, axis=1) * behind + values.take(strip, axis=1)
+
+
+@lru_cache(maxsize=4)
+def _columns_of_strips(
+    width: int,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the strip whose middle each column is behind, by how much, and how far they are apart.
+
+    Columns before the first middle are taken to be there, shapes (w,), (w,) and (STRIPS - 1,).
+    """
     centres = (np.arange(STRIPS) + 0.5) * width / STRIPS
     columns = np.arange(width)
-    return np.stack([np.interp(columns, centres, row) for row in place])
+    strip = np.maximum(centres.searchsorted(columns, side="right") - 1, 0)
+    return strip, np.maximum(columns - centres[strip], 0.0), np.diff(centres)
 
 
 def _leave_out_lines(
@@ -393,7 +421,7 @@ def _leave_out_lines(
     lines = whole >= RULE_COVER * RULE_COVER * width * inked / STRIPS
     for level in levels:
         lines[max(0, int(level - CLEAR_MM * mm)) : max(0, int(level + CLEAR_MM * mm) + 1)] = False
-    for place in np.flatnonzero(lines):  # hardly ever any
+    for place in indices(lines):  # hardly ever any
         near = counts[:, max(0, place - 1) : place + 2]
         full = near.sum(axis=1) >= RULE_COVER * width / STRIPS
         if np.count_nonzero(full) >= RULE_COVER * inked:
@@ -401,8 +429,8 @@ def _leave_out_lines(
 
 
 def _ends(
+    strokes: Strokes,
     long: Runs,
-    pieces: Runs,
     baselines: NDArray[np.float64],
     pulses: tuple[Pulse, ...],
     mm: float,
@@ -415,14 +443,13 @@ def _ends(
     left, right, spare : float
         As in `Rows`.
     """
-    width, _ = pieces.size
+    width, _ = long.size
     count = len(baselines)
     reach = PULSE_ZONE_MM * mm
     # On a cart's own file nearly always both ends lie far outside, and pulses as well.
     for share in (0.5,) if captured else (END_SHARE, 0.5):
-        outside = (long.x < share * width) | (long.x >= (1 - share) * width)
-        counts = _rows_at(long.where(outside), baselines, mm)
-        some = np.flatnonzero(counts >= max(1.0, 0.25 * count))
+        counts = _rows_at(long.outside(share * width, (1 - share) * width), baselines, mm)
+        some = indices(counts >= max(1.0, 0.25 * count))
         some = _together(some, share * width, (1 - share) * width, APART_MM * mm)
         most = some[counts[some] >= max(1.0, 0.5 * count)]
         inner = share * width - reach
@@ -434,10 +461,11 @@ def _ends(
     first, last = int(most[0]), int(some[-1])
     framed = some[::-1][_lines_before(-some[some >= width / 2][::-1], mm)]  # seen from the right
     # A broken line goes on in shorter strokes.
-    pieces = pieces.columns(last + 1, width)
-    beyond = np.flatnonzero(_rows_at(pieces, baselines, mm) >= max(1.0, 0.5 * count))
+    pieces = strokes.runs.columns(last + 1, width)
+    pieces = pieces.where(strokes.widths[len(strokes.widths) - len(pieces.x) :] >= PIECE_MM * mm)
+    beyond = indices(_rows_at(pieces, baselines, mm) >= max(1.0, 0.5 * count))
     after = np.concatenate([[last], beyond])
-    breaks = np.flatnonzero(np.diff(after) > GAP_MM * mm)
+    breaks = indices(after[1:] - after[:-1] > GAP_MM * mm)
     end = int(after[breaks[0]]) if breaks.size else int(after[-1])
     last, spare = end, end - int(framed)
     if pulses and pulses[0].right < first + reach:  # only the outermost can be one
@@ -458,10 +486,10 @@ def _together(
     """
     before, after = columns[columns < left], columns[columns >= right]
     bounded = np.concatenate([before, [round(left)]])
-    gaps = np.flatnonzero(bounded[1:] - bounded[:-1] > apart)
+    gaps = indices(bounded[1:] - bounded[:-1] > apart)
     before = before[gaps[-1] + 1 :] if gaps.size else before
     bounded = np.concatenate([[round(right)], after])
-    gaps = np.flatnonzero(bounded[1:] - bounded[:-1] > apart)
+    gaps = indices(bounded[1:] - bounded[:-1] > apart)
     after = after[: gaps[0]] if gaps.size else after
     return np.concatenate([before, after])
 
@@ -470,9 +498,9 @@ def _lines_before(columns: NDArray[np.int64], mm: float) -> int:
     """Return how many of the columns (ascending) are upright lines before the traces: a frame's."""
     if columns.size == 0:
         return 0
-    begin = np.concatenate([[0], np.flatnonzero(np.diff(columns) > GAP_MM * mm) + 1])
+    begin = np.concatenate([[0], indices(columns[1:] - columns[:-1] > GAP_MM * mm) + 1])
     widths = columns[np.concatenate([begin[1:], [len(columns)]]) - 1] - columns[begin]
-    return int(begin[np.argmax(widths > FRAME_MM * mm)])  # 0 where all of them are narrow
+    return int(begin[(widths > FRAME_MM * mm).argmax()])  # 0 where all of them are narrow
 
 
 def _rows_at(runs: Runs, baselines: NDArray[np.float64], mm: float) -> NDArray[np.uint8]:
@@ -484,6 +512,6 @@ def _rows_at(runs: Runs, baselines: NDArray[np.float64], mm: float) -> NDArray[n
     at = (runs.top < y + 2.5 * mm) & (runs.bottom > y - 2.5 * mm)
     at &= np.add.reduce(at, axis=0, dtype=np.uint8) < 2
     hit = np.zeros(baselines.shape, dtype=bool)
-    for row, here in enumerate(at):
-        hit[row, runs.x[here]] = True
+    row, run = true_cells(at)
+    hit[row, runs.x[run]] = True
     return np.asarray(np.add.reduce(hit, axis=0, dtype=np.uint8))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.arrays import indices
 from runtime.record import Record
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from runtime.ink import Runs
 
-__all__ = ["Strokes", "neighbours", "numbers_of", "stroke_labels", "strokes_of"]
+__all__ = ["Strokes", "neighbours", "numbers_of", "pairs_among", "stroke_labels", "strokes_of"]
 
 
 class Strokes(Record):
@@ -46,27 +47,40 @@ class Strokes(Record):
         cut = keep & ((runs.top < high) | (runs.bottom > low))
         if cut.any() or (keep[self.left] != keep[self.right]).any():
             return strokes_of(runs.within(left, top, right, bottom))
-        pairs_left, pairs_right = self.pairs_where(keep)
-        kept = np.flatnonzero(keep)
+        kept, numbers = indices(keep), numbers_of(keep)
+        both = indices(keep[self.left])  # and so on the right
         return Strokes(
             runs.where(keep),
-            pairs_left,
-            pairs_right,
-            numbers_of(keep)[self.labels[kept]],
+            numbers[self.left[both]],
+            numbers[self.right[both]],
+            numbers[self.labels[kept]],
             self.widths[kept],
             self.heights[kept],
         )
 
     def pairs_where(self, keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the touching pairs among the runs for which `keep` is true, as their indices."""
-        both = np.flatnonzero(keep[self.left] & keep[self.right])
-        numbers = numbers_of(keep)
-        return numbers[self.left[both]], numbers[self.right[both]]
+        return pairs_among(self.left, self.right, keep)
+
+
+def pairs_among(
+    left: NDArray[np.int64], right: NDArray[np.int64], keep: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs of which both runs are kept, as their numbers among the runs kept.
+
+    Parameters
+    ----------
+    left, right : ndarray of int64, shape (m,)
+    keep : ndarray of bool, shape (n,)
+    """
+    both = indices(keep[left] & keep[right])
+    numbers = numbers_of(keep)
+    return numbers[left[both]], numbers[right[both]]
 
 
 def numbers_of(keep: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the number of each run that is kept among those; of the others, anything."""
-    places = np.flatnonzero(keep)
+    places = indices(keep)
     numbers = np.empty(len(keep), dtype=np.int64)
     numbers[places] = np.arange(len(places))
     return numbers
@@ -108,8 +122,8 @@ def neighbours(runs: Runs, slack: int = 0) -> tuple[NDArray[np.int64], NDArray[n
     first = _fewer(bottoms, tops + (pitch - slack))
     last = _fewer(tops, bottoms + (pitch + slack + 1))
     many = np.maximum(last - first, 0)
-    ends = np.cumsum(many)
-    left = np.repeat(np.arange(len(x)), many)
+    ends = many.cumsum()
+    left = np.arange(len(x)).repeat(many)
     return left, np.arange(len(left)) + (first - ends + many)[left]
 
 
@@ -120,7 +134,7 @@ def _fewer(values: NDArray[np.int64], limits: NDArray[np.int64]) -> NDArray[np.i
     """
     marked = np.concatenate([2 * limits, 2 * values + 1])
     marked.sort(kind="stable")
-    return np.flatnonzero(marked & 1 == 0) - np.arange(len(limits))
+    return indices(marked & 1 == 0) - np.arange(len(limits))
 
 
 def stroke_labels(
@@ -133,7 +147,7 @@ def stroke_labels(
     count : int
         Number of runs.
     left, right : ndarray of int64, shape (m,)
-        Pairs that touch.
+        Pairs that touch; `left` is the smaller index.
 
     Returns
     -------
@@ -145,14 +159,18 @@ def stroke_labels(
     # stays, so they are written backwards.
     parent[right[::-1]] = left[::-1]
     parent = _roots(parent)
-    while True:
-        a, b = parent[left], parent[right]
-        differ = a != b
-        if not differ.any():
-            return parent
-        left, right, a, b = left[differ], right[differ], a[differ], b[differ]
-        np.minimum.at(parent, np.maximum(a, b), np.minimum(a, b))
-        parent = _roots(parent)
+    one, other = parent[left], parent[right]
+    apart = indices(one != other)
+    if apart.size == 0:
+        return parent
+    # Few pairs are left to join, of few strokes: these are labelled like runs.
+    one, other = one[apart], other[apart]
+    joining = np.zeros(count, dtype=bool)
+    joining[one] = joining[other] = True
+    few = indices(joining)
+    one, other = few.searchsorted(one), few.searchsorted(other)
+    parent[few] = few[stroke_labels(len(few), np.minimum(one, other), np.maximum(one, other))]
+    return parent.take(parent)
 
 
 def _roots(parent: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -160,5 +178,5 @@ def _roots(parent: NDArray[np.int64]) -> NDArray[np.int64]:
     while True:
         nearer = parent.take(parent)
         parent = nearer.take(nearer)
-        if (parent == nearer).all():
+        if not np.count_nonzero(parent != nearer):
             return parent

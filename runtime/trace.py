@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.arrays import true_cells
+from runtime.arrays import indices, true_cells
 from runtime.quantile import quantile
 from runtime.record import Record
-from runtime.strokes import neighbours, numbers_of, stroke_labels
+from runtime.strokes import neighbours, numbers_of, pairs_among, stroke_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +121,7 @@ def separator_columns(
     crosses &= near.x <= border + reach
     hit = np.zeros(runs.size[0], dtype=bool)
     hit[near.x[crosses]] = True
-    return np.flatnonzero(hit)  # np.unique would load numpy.ma, 6 ms of a cold start
+    return indices(hit)  # np.unique would load numpy.ma, 6 ms of a cold start
 
 
 def follow_rows(
@@ -162,11 +162,11 @@ def follow_rows(
     owner, hold = _owners(runs, y, crossing, bridge, pairs, mm)
     bridge &= owner < 0
     uppermost, lowest = _joined(runs, owner, pairs)
-    own = np.flatnonzero(owner >= 0)
+    own = indices(owner >= 0)
     row = owner[own]
     # Of several runs in one column the last one written stays: the firmest, then the nearest.
     place = row * width + runs.x[own]
-    shared = np.flatnonzero(np.bincount(place, minlength=1)[place] > 1)
+    shared = indices(np.bincount(place, minlength=1)[place] > 1)
     rival, level = own[shared], y[row[shared], own[shared]]
     distance = np.maximum(runs.top[uppermost[rival]] - level, level - runs.bottom[lowest[rival]])
     order = shared[np.lexsort((-np.maximum(distance, 0.0), hold[rival]))]
@@ -180,7 +180,7 @@ def follow_rows(
     finite = heights[np.isfinite(heights)]
     line_width = quantile(finite, 0.3) if finite.size else 1.0
     if bridge.any():
-        _divide_bridges(runs, np.flatnonzero(bridge), baselines, top, bottom, line_width, mm)
+        _divide_bridges(runs, indices(bridge), baselines, top, bottom, line_width, mm)
     return RowTraces(top, bottom, line_width)
 
 
@@ -211,11 +211,11 @@ def _joined(
     own &= (runs.top[left] < runs.bottom[right]) & (runs.bottom[left] > runs.top[right])
     left, right = left[own], right[own]
     joined = np.zeros(len(owner), dtype=bool)  # with the run before
-    order = np.argsort(right, kind="stable")
-    for beside, run in ((left, right), (right[order], left[order])):
+    # Pairs that overlap do not cross one another, so they ascend by right as well.
+    for beside, run in ((left, right), (right, left)):
         joined[run[1:][(beside[1:] == beside[:-1]) & (run[1:] == run[:-1] + 1)]] = True
-    begin = np.flatnonzero(~joined)
-    group = np.cumsum(~joined) - 1
+    begin = indices(~joined)
+    group = (~joined).cumsum() - 1
     return begin[group], np.append(begin[1:], len(owner))[group] - 1
 
 
@@ -264,9 +264,11 @@ def _owners(
     left, right = pairs
     waves = _waves(runs, y, crossing, left, right, mm)
     set_apart = bridge | (waves >= 0)
-    free = ~(set_apart[left] | set_apart[right])
-    apart_left, apart_right = left[~free], right[~free]
-    left, right = left[free], right[free]
+    apart_left = apart_right = left[:0]
+    if set_apart.any():
+        free = ~(set_apart[left] | set_apart[right])
+        apart_left, apart_right = left[~free], right[~free]
+        left, right = left[free], right[free]
     labels = stroke_labels(total, left, right)
     first = labels == np.arange(total)
     stroke = numbers_of(first)[labels]
@@ -278,14 +280,14 @@ def _owners(
     touching = touching.reshape(len(y), number)
     firm = max(1, round(OWN_MM * mm))
     enough = (touching >= firm).sum(axis=0)
-    best = np.argmax(touching, axis=0)
+    best = touching.argmax(axis=0)
     most = touching.max(axis=0, initial=0)
     owner = np.where((enough <= 1) & (most > 0), best, -1)[stroke]
     hold = np.minimum(most, firm)[stroke]
     shared = (enough > 1)[stroke]
     if shared.any():
         single = shared & (contact.sum(axis=0) == 1)
-        owner[single] = np.argmax(contact, axis=0)[single]
+        owner[single] = contact.argmax(axis=0)[single]
         inside = shared[left] & shared[right]
         _spread(owner, left[inside], right[inside])
     owner[bridge] = -1
@@ -320,15 +322,14 @@ def _waves(
     count, total = y.shape
     owner = np.full(total, -1)
     tall = runs.bottom - runs.top > WAVE_MM * mm
-    if not (crossing & tall).any():
-        return owner
-    both = tall[left] & tall[right]
-    labels = stroke_labels(total, left[both], right[both])
-    members = np.flatnonzero(tall)
-    crossed = np.zeros((count, total), dtype=bool)
+    members = indices(tall)
     row, run = true_cells(crossing.take(members, axis=1))
-    crossed[row, labels[members[run]]] = True
-    doubtful = np.flatnonzero(crossed.sum(axis=0) >= 2)
+    if row.size == 0:
+        return owner
+    labels = stroke_labels(len(members), *pairs_among(left, right, tall))
+    crossed = np.zeros((count, len(members)), dtype=bool)
+    crossed[row, labels[run]] = True
+    doubtful = indices(np.add.reduce(crossed, axis=0, dtype=np.uint8) >= 2)
     if doubtful.size == 0:
         return owner
     near = (runs.top <= y + 1) & (runs.bottom >= y - 1)
@@ -336,9 +337,9 @@ def _waves(
     row, run = true_cells(near)
     inked[row, runs.x[run]] = True
     for label in doubtful:
-        group = members[labels[members] == label]
+        group = members[labels == label]
         first, last = int(runs.x[group[0]]), int(runs.x[group[-1]])
-        rows = np.flatnonzero(crossed[:, label])
+        rows = indices(crossed[:, label])
         gone = rows[~inked[rows, first : last + 1].all(axis=1)]
         if gone.size == 1:
             owner[group] = gone[0]
@@ -354,7 +355,7 @@ def _spread(owner: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np
             return
         claims = np.concatenate([right[open_right], left[open_left]])
         owner[claims] = np.concatenate([owner[left[open_right]], owner[right[open_left]]])
-        remain = np.flatnonzero(~(known_left & known_right))
+        remain = indices(~(known_left & known_right))
         left, right = left[remain], right[remain]
 
 
@@ -375,7 +376,7 @@ def _divide_bridges(
     for run in bridges:
         x, first, last = int(runs.x[run]), float(runs.top[run]), float(runs.bottom[run])
         y = baselines[:, x]
-        rows = np.flatnonzero((y >= first) & (y <= last))
+        rows = indices((y >= first) & (y <= last))
         above, below = up[rows, x], down[rows, x]
         share = (below[:-1] + 0.25) / (below[:-1] + above[1:] + 0.5)
         share = np.where(share > 0.75, 1.0, np.where(share < 0.25, 0.0, share))
@@ -454,7 +455,7 @@ def leads_of_rows(
     heights = (baselines.astype(np.float32)[:, None] - cut) / np.float32(px_per_mv)
     high, low = baselines - px_per_mv * BOX_MV / 2, baselines + px_per_mv * BOX_MV / 2
     left, right = np.array(spans, dtype=np.float64).T
-    corners = np.stack([left, high, right, high, right, low, left, low], axis=1)
+    corners = np.array([left, high, right, high, right, low, left, low]).T
     boxes = corners.astype(np.float32).reshape(-1, 4, 2)
     leads = []
     for number, (place, (first, last), size) in enumerate(zip(places, spans, sizes, strict=True)):

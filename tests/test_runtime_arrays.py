@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from runtime.arrays import (
+    indices,
     interpolated,
     running_mean,
     stretches,
@@ -23,6 +24,12 @@ from runtime.quantile import grey_ceiling
 def test_true_places_are_those_of_flatnonzero(mask: np.ndarray) -> None:
     np.testing.assert_array_equal(true_places(mask), np.flatnonzero(mask))
     np.testing.assert_array_equal(true_places(mask.T), np.flatnonzero(mask.T))
+
+
+@given(hnp.arrays(bool, st.integers(0, 40)))
+def test_indices_are_those_of_flatnonzero(flags: np.ndarray) -> None:
+    np.testing.assert_array_equal(indices(flags), np.flatnonzero(flags))
+    assert indices(flags).dtype == np.flatnonzero(flags).dtype
 
 
 @given(hnp.arrays(bool, st.integers(0, 40)))

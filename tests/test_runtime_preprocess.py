@@ -55,6 +55,13 @@ def test_tensor_has_the_declared_form() -> None:
     assert (tensor > 0.3).any(axis=0).mean() > 0.95  # a line across every cell
 
 
+def test_cells_side_by_side_are_those_drawn_alone() -> None:
+    signals = PREPROCESS.signals(panel_of("strip-wide", "3x4+1").leads)
+    together = PREPROCESS.draw(signals, 4).reshape(3, 64, 4, 128)
+    alone = PREPROCESS.draw(signals).reshape(3, 4, 64, 128)
+    np.testing.assert_array_equal(together.transpose(0, 2, 1, 3), alone)
+
+
 @pytest.mark.parametrize("layout", ["3x4", "3x4+3", "6x2", "6x2+1"])
 def test_layout_does_not_show_in_the_tensor(layout: str) -> None:
     assert difference(tensor_of("strip-wide", "3x4+1"), tensor_of("strip-wide", layout)) < 0.15

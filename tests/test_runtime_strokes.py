@@ -45,6 +45,15 @@ def test_pairs_that_remain_are_numbered_among_the_runs_that_remain() -> None:
     np.testing.assert_array_equal(right, wanted_right)
 
 
+@pytest.mark.parametrize("ends", [(0, 60), (20, 41), (20.5, 40.5), (41, 20), (-3, 70)])
+def test_runs_outside_some_columns_are_those_before_and_behind(ends: tuple[float, float]) -> None:
+    runs = scribble(5)
+    left, right = ends
+    found, wanted = runs.outside(left, right), runs.where((runs.x < left) | (runs.x >= right))
+    for name in ("x", "top", "bottom"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_labels_are_the_smallest_index_that_can_be_reached(seed: int) -> None:
     strokes = strokes_of(scribble(seed))

@@ -89,14 +89,13 @@ def distances(
         Bundle -> precision.
     """
     over_decode = ratios(reading, "floor")
-    return {
-        name: {
-            "decode": over_decode["decode"],
-            "end_to_end": over_decode[name],
-            "infer": ratios(sums, precision)[name] * _PROBE_MACS / macs[name],
-        }
-        for name, precision in precisions.items()
-    }
+    found = {}
+    for name, precision in precisions.items():
+        found[name] = {"decode": over_decode["decode"], "end_to_end": over_decode[name]}
+        if precision in _PRECISIONS:  # the others have no probe
+            probes = macs[name] / _PROBE_MACS
+            found[name]["infer"] = ratios(sums, precision)[name] / probes
+    return found
 
 
 def _reading(bundles: dict[str, Any], pages: list[bytes]) -> dict[str, Callable[[], object]]:

@@ -108,6 +108,8 @@ def test_distance_from_the_floor_is_a_ratio() -> None:
     sums = {"int8": [[10.0]], "float32": [[40.0]], "ecg-tiny": [[20.0]]}
     found = distances(reading, sums, half_a_probe, {"ecg-tiny": "int8"})
     assert found == {"ecg-tiny": {"decode": 1.5, "end_to_end": 2.5, "infer": pytest.approx(4)}}
+    unprobed = distances(reading, sums, half_a_probe, {"ecg-tiny": "int16x8"})
+    assert unprobed == {"ecg-tiny": {"decode": 1.5, "end_to_end": 2.5}}
 
 
 def test_a_change_of_clock_between_two_rounds_changes_no_ratio() -> None:

@@ -116,11 +116,9 @@ def fitted_beside(folder: Path) -> dict[str, Any]:
     result = fit.run(job)
     x = state.values[..., None].astype(np.float32) / 255
     state.answering.load_weights(job.work / "best.weights.h5")
-    state.model.set_weights(state.answering.get_weights())
     return {
         "missing": missing,
         "answering": np.asarray(state.answering(x, training=False)["features"]),
-        "fitted": np.asarray(state.model(x, training=False)["features"]),
         "features": result.features,
         "labels": state.labels[state.train],
         "examples": state.examples.signals[-4:] - signals,
@@ -247,7 +245,6 @@ def test_recordings_and_a_teacher_stand_beside_pages_and_the_mean_weights_answer
     assert np.allclose(found["weights"][-4:], 0.25)
     assert np.isfinite(found["logits"]).all()
     assert np.allclose(found["features"], found["answering"], atol=1e-5)
-    assert not np.allclose(found["features"], found["fitted"], atol=1e-3)
 
 
 def test_resumed_fit_equals_one_that_was_never_interrupted(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def test_a_change_of_clock_between_two_rounds_changes_no_ratio() -> None:
 
 def test_all_actions_take_their_turn_in_every_round() -> None:
     order: list[str] = []
-    rounds = take_turns({name: lambda name=name: order.append(name) for name in "ab"}, runs=20)  # type: ignore[misc]
+    rounds = take_turns({name: partial(order.append, name) for name in "ab"}, runs=20)
     assert {name: [len(series) for series in of] for name, of in rounds.items()} == {
         "a": [2] * 10,
         "b": [2] * 10,

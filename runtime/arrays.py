@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = [
     "indices",
     "interpolated",
+    "ranges",
     "running_mean",
     "stretches",
     "sums_of_parts",
@@ -32,6 +33,21 @@ def indices(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
     ndarray of int64, shape (m,)
     """
     return flags.nonzero()[0]
+
+
+def ranges(first: NDArray[np.int64], many: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return whole numbers one up from each of `first`, `many` of them, one range behind the other.
+
+    Parameters
+    ----------
+    first, many : ndarray of int64, shape (n,)
+
+    Returns
+    -------
+    ndarray of int64, shape (sum of `many`,)
+    """
+    ends = many.cumsum()
+    return np.arange(many.sum()) + (first - ends + many).repeat(many)
 
 
 def sums_of_parts(

@@ -63,6 +63,9 @@ LONG_ROW_MM = 2.0
 PULSE_GAP_MM = 5.0
 #: Lines between leads reach up to this far (mm) beyond the traces.
 SLACK_MM = 8.0
+#: From so many rows on waves run into each other and are untangled (:mod:`runtime.tangles`); on
+#: pages of fewer rows what was read run by run stays (docs/experiments.md says why).
+TANGLED_ROWS = 12
 #: Numbers of columns of leads that a page may have; each divides the largest.
 COLUMNS = (2, 4)
 
@@ -222,8 +225,10 @@ def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Re
         rows = _timed(rows, across)
     borders, lines = _borders(darkness, strokes.runs, rows, across)
     traces = _traces(darkness, strokes, lines, rows, px_per_mm)
-    heights = -(traces.top + traces.bottom)[:, int(rows.left) : int(rows.right)] / 2
-    choice = choose_layout(heights)
+    choice = _chosen(traces, rows)
+    if choice.layout in ARRANGEMENTS and ARRANGEMENTS[choice.layout].rows >= TANGLED_ROWS:
+        traces = _untangled(darkness, strokes, lines, rows, traces, px_per_mm)
+        choice = _chosen(traces, rows)
     leads: tuple[LeadTrace, ...] = ()
     if choice.layout in ARRANGEMENTS:
         first, count = first + choice.first, ARRANGEMENTS[choice.layout].rows
@@ -280,15 +285,43 @@ def _traces(
     px_per_mm: float,
 ) -> RowTraces:
     """Follow the rows, leaving out the columns that the lines between leads cover."""
-    beside = np.ones(strokes.runs.size[0], dtype=bool)
-    beside[lines] = False
-    keep = beside[strokes.runs.x]
+    keep = _beside(strokes.runs, lines)
     touching = strokes.pairs_where(keep)
     traces = follow_rows(darkness, strokes.runs.where(keep), rows.baselines, px_per_mm, touching)
     for edge in (traces.top, traces.bottom):  # a pulse beside the traces is none of theirs
         edge[:, : int(rows.left)] = np.nan
         edge[:, int(rows.right) :] = np.nan
     return traces
+
+
+def _beside(runs: Runs, lines: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which runs are in none of the columns that lines between leads cover."""
+    beside = np.ones(runs.size[0], dtype=bool)
+    beside[lines] = False
+    return beside[runs.x]
+
+
+def _untangled(
+    darkness: NDArray[np.uint8],
+    strokes: Strokes,
+    lines: NDArray[np.int64],
+    rows: Rows,
+    traces: RowTraces,
+    px_per_mm: float,
+) -> RowTraces:
+    """Follow rows anew where waves of several of them run into each other."""
+    from runtime.tangles import untangle  # few pages need it, and a first answer waits for it
+
+    keep = _beside(strokes.runs, lines)
+    keep &= (strokes.runs.x >= int(rows.left)) & (strokes.runs.x < int(rows.right))
+    runs, touching = strokes.runs.where(keep), strokes.pairs_where(keep)
+    return untangle(darkness, runs, touching, rows.baselines, traces, px_per_mm)
+
+
+def _chosen(traces: RowTraces, rows: Rows) -> Choice:
+    """Tell the layout of rows that were followed."""
+    heights = -(traces.top + traces.bottom)[:, int(rows.left) : int(rows.right)] / 2
+    return choose_layout(heights)
 
 
 def _tightened(area: Area, rows: Rows, traces: RowTraces, mm: float) -> Area:

@@ -24,6 +24,7 @@ __all__ = [
     "LeadTrace",
     "RowTraces",
     "coverages",
+    "edges_of",
     "follow_rows",
     "leads_of_rows",
     "separator_columns",
@@ -171,7 +172,7 @@ def follow_rows(
     distance = np.maximum(runs.top[uppermost[rival]] - level, level - runs.bottom[lowest[rival]])
     order = shared[np.lexsort((-np.maximum(distance, 0.0), hold[rival]))]
     own, place = np.concatenate([own, own[order]]), np.concatenate([place, place[order]])
-    upper, lower = _edges(darkness, runs)
+    upper, lower = edges_of(darkness, runs)
     top = np.full((count, width), np.nan, dtype=np.float32)
     bottom = np.full((count, width), np.nan, dtype=np.float32)
     top.ravel()[place] = upper[uppermost[own]]
@@ -219,10 +220,21 @@ def _joined(
     return begin[group], np.append(begin[1:], len(owner))[group] - 1
 
 
-def _edges(
+def edges_of(
     darkness: NDArray[np.uint8], runs: Runs
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Place the edges of the runs between pixels, by how dark the pixels at the edges are."""
+    """Place the edges of the runs between pixels, by how dark the pixels at the edges are.
+
+    Parameters
+    ----------
+    darkness : ndarray of uint8, shape (h, w)
+    runs : Runs
+
+    Returns
+    -------
+    upper, lower : ndarray of float32, shape (n,)
+        Px.
+    """
     width, height = runs.size
     top, bottom = runs.top, runs.bottom
     flat = darkness.ravel()

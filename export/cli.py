@@ -22,7 +22,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m export",
         description="Converts the models of a RUN, judges every format on held-out pages, and "
         "writes a bundle of each that keeps its limits. `python -m export check BUNDLE DATA` "
-        "measures a bundle on labelled pages of your own.",
+        "measures a bundle on labelled pages of your own; `python -m export golden BUNDLE` asks "
+        "one for its golden pages anew.",
         epilog="Exit 7: a format missed a limit and was not written. " + INTENDED_USE,
     )
     parser.add_argument("run", metavar="RUN", nargs="?", type=Path, help="folder made by train")
@@ -68,6 +69,18 @@ def _check_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _golden_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export golden",
+        description="Asks bundles for their golden pages anew and tries the answers on each engine "
+        "that they were judged on: for a release that reads pages better. Weights stay.",
+        epilog="Exit 7: the engines disagree. " + INTENDED_USE,
+    )
+    parser.add_argument("bundles", metavar="BUNDLE", nargs="+", type=Path, help="its folder")
+    _add_common(parser)
+    return parser
+
+
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", action="version", version=f"ecg-edge {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="details on stderr")
@@ -81,6 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["check"]:
         args = _check_parser().parse_args(words[1:])
         return run_command(lambda: _check(args), args.verbose)
+    if words[:1] == ["golden"]:
+        args = _golden_parser().parse_args(words[1:])
+        return run_command(lambda: _golden(args), args.verbose)
     args = build_parser().parse_args(words)
     return run_command(lambda: _export(args), args.verbose)
 
@@ -94,6 +110,17 @@ def _check(args: argparse.Namespace) -> int:
 
     limits = CheckLimits(args.min_accuracy, args.min_recall, args.max_rejected)
     run_check(args.bundle, args.data, args.engine, limits, args.json)
+    return 0
+
+
+def _golden(args: argparse.Namespace) -> int:
+    from export.golden import renew_golden_pages
+    from export.judge import engines_at_hand
+
+    at_hand = engines_at_hand()
+    for bundle in args.bundles:
+        for rung in renew_golden_pages(bundle, at_hand):
+            print(f"{bundle.name}: {rung.name} {rung.measured:.6f} (limit {rung.limit:g})")
     return 0
 
 

@@ -5,45 +5,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
-import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
+from export.bundle_folder import replaced_folder, write_manifest
 from export.gates import Rung
+from export.golden import add_golden_pages
 from export.judge import Judged, Terms, operating_points
 from export.model_card import INTENDED_USE, model_card
 from export.parity import write_report
 from export.source import Run, Source
 from runtime import __version__
 from runtime.bundle import SCHEMA
-from runtime.errors import GateError, OutputError
+from runtime.errors import GateError
 from runtime.labels import CRITICAL_LABELS, LABEL_NAMES, LABELS
 
-if TYPE_CHECKING:
-    from runtime.prediction import Prediction
-
-__all__ = ["GOLDEN_ATOL", "replaced_folder", "write_bundle"]
-
-GOLDEN_ATOL: Final = {
-    "float32": 0.002,
-    "float16": 0.005,
-    "dynamic": 0.02,
-    "int8": 0.02,
-    "int16x8": 0.02,
-}
-"""Precision -> how far a golden page's probability may move on another device or engine.
-
-float32 differs by 1e-6 between engines; the rest is room for another release of numpy or Pillow.
-Integer engines may round a step differently in every layer; 5 steps of 1/256. int16x8: LiteRT and
-tflite-runtime look their softmax up in different tables."""
-
-GOLDEN_SEED: Final = 0
+__all__ = ["write_bundle"]
 
 
 def write_bundle(
@@ -87,75 +66,13 @@ def write_bundle(
         shutil.copyfile(judged.weights.path, weights)
         manifest = _manifest(name, run, source, judged, terms, weights)
         if judged.format.runs_on_device:
-            manifest["golden"] = _golden(folder, manifest, judged.engines[0].engine)
-        _write_manifest(folder, manifest)
-        if judged.format.runs_on_device:
-            rungs = tuple(
-                _try_golden(folder, manifest, result.engine, terms.engines)
-                for result in judged.engines
-            )
-            manifest["gates"]["measured"] += [
-                {"engine": result.engine, **rung.to_json()}
-                for result, rung in zip(judged.engines, rungs, strict=True)
-            ]
-            failed = [
-                f"{rung.name} {rung.measured:.4g}, limit {rung.limit:g} ({rung.detail})"
-                for rung in rungs
-                if not rung.passed
-            ]
-            if failed:
-                raise GateError("; ".join(failed))
+            engines = {result.engine: terms.engines[result.engine] for result in judged.engines}
+            rungs = add_golden_pages(folder, manifest, engines)
         write_report(folder, run, source, judged, terms.limits)
-        _write_manifest(folder, manifest)
+        write_manifest(folder, manifest)
         card = model_card(run, source, judged, manifest, terms.audit)
         (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return rungs
-
-
-@contextmanager
-def replaced_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes the target's place only when the block ends well.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
-    part = target.with_name(f".{target.name}.part-{os.getpid()}")
-    old = target.with_name(f".{target.name}.old-{os.getpid()}")
-    try:
-        part.mkdir(parents=True)
-        yield part
-        for file in part.rglob("*"):
-            if file.is_file():
-                _sync(file)
-        if target.exists():
-            os.replace(target, old)
-        try:
-            os.replace(part, target)
-        except BaseException:
-            if old.exists():
-                os.replace(old, target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException as fault:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(part)
-        if isinstance(fault, OSError):
-            raise OutputError(
-                f"{target}: cannot be written ({fault.strerror or fault})",
-                "name a folder that is writable and has space; nothing was left behind",
-            ) from fault
-        raise
-
-
-def _sync(file: Path) -> None:
-    """Make sure that a file is on the disk before its folder is renamed."""
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _manifest(
@@ -263,77 +180,3 @@ def _requires(judged: Judged) -> dict[str, Any]:
         "ecg-edge": f">={__version__}",
         "engines": [result.engine for result in judged.engines],
     }
-
-
-def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
-    (folder / "manifest.json").write_text(text, encoding="utf-8")
-
-
-@cache
-def _golden_pages() -> tuple[tuple[str, bytes], ...]:
-    """Return name and content of the golden pages, drawn once for all bundles of an export."""
-    from train.draw.samples import golden_pages
-
-    return tuple(golden_pages(GOLDEN_SEED))
-
-
-def _golden(folder: Path, manifest: dict[str, Any], engine: str) -> list[dict[str, Any]]:
-    """Draw the golden pages and keep those that the runtime answers, with its own answers."""
-    from runtime.classifier import Classifier
-
-    (folder / "golden").mkdir()
-    _write_manifest(folder, manifest)
-    classifier = Classifier.from_bundle(folder, engine)
-    entries = []
-    for name, content in _golden_pages():
-        answer: Prediction = classifier.classify(content)
-        if answer.probabilities is None:
-            continue
-        (folder / "golden" / name).write_bytes(content)
-        entries.append(
-            {
-                "file": f"golden/{name}",
-                "sha256": hashlib.sha256(content).hexdigest(),
-                "probabilities": {c: round(p, 6) for c, p in answer.probabilities.items()},
-                "atol": GOLDEN_ATOL[manifest["model"]["precision"]],
-            }
-        )
-    if not entries:
-        raise GateError("no golden page is answered", "train on readable pages")
-    return entries
-
-
-def _try_golden(
-    folder: Path,
-    manifest: Mapping[str, Any],
-    engine: str,
-    engines: Mapping[str, Path | None],
-) -> Rung:
-    """Verify the finished bundle on one engine, in its own environment where it has one."""
-    python = engines[engine]
-    atol = GOLDEN_ATOL[manifest["model"]["precision"]]
-    if python is None:
-        from runtime.bundle import load_bundle
-        from runtime.verify import verify_bundle
-
-        results = verify_bundle(load_bundle(folder), engine)
-        drifts = {r.file: r.drift for r in results}
-    else:
-        home = str(Path(__file__).resolve().parent.parent)
-        command = [str(python), "-m", "runtime", "verify", "--json"]
-        done = subprocess.run(
-            [*command, "--model", str(folder.resolve()), "--engine", engine],
-            env={**os.environ, "PYTHONPATH": home},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        try:
-            rows = json.loads(done.stdout)["golden"]
-        except ValueError:
-            raise GateError(f"{engine} cannot verify the bundle: {done.stderr.strip()}") from None
-        drifts = {row["file"]: row["drift"] for row in rows}
-    worst = max((1.0 if drift is None else drift) for drift in drifts.values())
-    off = [file for file, drift in drifts.items() if drift is None or drift > atol]
-    return Rung(f"golden pages on {engine}, drift", worst, atol, detail=", ".join(off))

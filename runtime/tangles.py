@@ -239,11 +239,12 @@ def _inked(
     Where their ends come near to the ends of a run, these are the edges.
     """
     half = line_width / 2
-    high, low = np.minimum(here, there) - half, np.maximum(here, there) + half
+    high = np.maximum(np.minimum(here, there) - half, 0)
+    low = np.minimum(np.maximum(here, there) + half, runs.size[1])
     slack = half + 1 + np.abs(there - here) / 2
     pitch, count = runs.size[1] + 1, len(runs.x) - 1
     begin = runs.x.astype(np.int64) * pitch
-    first = (begin + runs.bottom).searchsorted(column * pitch + np.maximum(high, 0), side="right")
+    first = (begin + runs.bottom).searchsorted(column * pitch + high, side="right")
     last = (begin + runs.top).searchsorted(column * pitch + low) - 1
     touched = first <= last
     first, last = np.minimum(first, count), np.maximum(last, 0)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import pipeline, to_onnx, write_bundle
+from export import bundle_folder, cli, golden, pipeline, to_onnx, write_bundle
 from export.calibration import pages_for, samples
 from export.check import check
 from export.convert import FINAL, Converted, convert
@@ -28,7 +28,7 @@ from export.judge import Terms, judge, structure
 from export.source import Run, read_run
 from runtime.bundle import load_bundle
 from runtime.classifier import Classifier
-from runtime.errors import EcgEdgeError, GateError, OutputError, UsageError
+from runtime.errors import EcgEdgeError, GateError, MissingExtraError, OutputError, UsageError
 from runtime.labels import LABELS
 from runtime.verify import verify_bundle
 
@@ -282,6 +282,33 @@ def test_an_engine_that_refuses_the_file_is_named_and_the_format_not_shipped(
     assert judged.failed() == ["no engine here loads it"]
 
 
+# A release that reads pages otherwise.
+
+
+def test_golden_pages_are_answered_anew_and_the_weights_stay(workshop, export, capsys) -> None:
+    bundle = export(workshop.network, "onnx-float32") / "ecg-fake-onnx-float32"
+    before = {file.name: file.read_bytes() for file in bundle.iterdir() if file.is_file()}
+    manifest = json.loads(before["manifest.json"])
+    for page in manifest["golden"]:  # as another release would have answered
+        page["probabilities"] = dict.fromkeys(page["probabilities"], 0.2)
+    (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert max(page.drift for page in verify_bundle(load_bundle(bundle))) > 0.01
+    assert cli.main(["golden", str(bundle)]) == 0
+    assert "golden pages on onnxruntime, drift 0.000000" in capsys.readouterr().out
+    after = {file.name: file.read_bytes() for file in bundle.iterdir() if file.is_file()}
+    assert after == before
+    assert max(page.drift for page in verify_bundle(load_bundle(bundle))) < 1e-5
+
+
+def test_golden_pages_stay_where_an_engine_is_not_here(workshop, export) -> None:
+    bundle = export(workshop.network, "onnx-float32") / "ecg-fake-onnx-float32"
+    before = (bundle / "manifest.json").read_bytes()
+    with pytest.raises(MissingExtraError, match="onnxruntime"):
+        golden.renew_golden_pages(bundle, {"litert": None})
+    assert (bundle / "manifest.json").read_bytes() == before
+    assert (bundle / "golden").is_dir()
+
+
 # All or nothing.
 
 
@@ -295,7 +322,7 @@ def test_a_refused_format_leaves_the_older_bundle_as_it_was(workshop, export, tm
 
 
 @pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
-@pytest.mark.parametrize("when", ["_golden", "write_report", "model_card"])
+@pytest.mark.parametrize("when", ["add_golden_pages", "write_report", "model_card"])
 def test_full_disk_or_ctrl_c_at_any_stage_leaves_nothing(
     workshop, export, tmp_path, monkeypatch, fault, when
 ) -> None:
@@ -311,7 +338,7 @@ def test_full_disk_or_ctrl_c_at_any_stage_leaves_nothing(
 def test_replacing_a_bundle_swaps_whole_folders(tmp_path: Path) -> None:
     target = tmp_path / "bundle"
     for content in ("one", "two"):
-        with write_bundle.replaced_folder(target) as folder:
+        with bundle_folder.replaced_folder(target) as folder:
             (folder / content).write_text(content, encoding="utf-8")
     assert [path.name for path in target.iterdir()] == ["two"]
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
@@ -321,7 +348,7 @@ def test_a_folder_that_cannot_be_written_is_exit_6(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(OutputError) as fault,
-        write_bundle.replaced_folder(tmp_path / "file" / "bundle"),
+        bundle_folder.replaced_folder(tmp_path / "file" / "bundle"),
     ):
         pass
     assert fault.value.exit_code == 6

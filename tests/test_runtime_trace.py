@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn_lines import WIDTH, ink, level_rows, picture_of, spiky
 
-from runtime.ink import darkness_of, ink_of, ink_threshold, runs_of
+from runtime.ink import darkness_of, ink_threshold, runs_of
 from runtime.page import page_from_image
 from runtime.panel import find_panel
 from runtime.pen import thin_line
@@ -13,32 +14,10 @@ from runtime.strokes import neighbours, stroke_labels
 from runtime.trace import follow_rows
 from train.draw import Heart, draw_page, synthesise
 
-WIDTH, HEIGHT = 400, 240
-
-
-def picture_of(*lines: np.ndarray, pen: int = 2) -> np.ndarray:
-    """Draw polylines (heights in px, one a column) black on white."""
-    grey = np.full((HEIGHT, WIDTH), 255, dtype=np.uint8)
-    for line in lines:
-        for x in range(WIDTH - 1):
-            low, high = sorted((int(line[x]), int(line[x + 1])))
-            grey[max(0, low) : high + pen, x : x + pen] = 0
-    return grey
-
 
 def read(grey: np.ndarray, *levels: float) -> np.ndarray:
     """Signal of each row, px below the picture's top."""
-    darkness = darkness_of(grey)
-    _, runs = ink_of(darkness, ink_threshold(darkness))
-    baselines = np.repeat(np.array(levels)[:, None], WIDTH, axis=1)
-    return thin_line(follow_rows(darkness, runs, baselines, 4.0))[2]
-
-
-def spiky(level: float, height: float, at: int) -> np.ndarray:
-    """A flat line with one spike of some columns."""
-    line = np.full(WIDTH, float(level))
-    line[at - 3 : at + 4] -= height * np.array([0.2, 0.5, 0.8, 1.0, 0.8, 0.5, 0.2])
-    return line
+    return thin_line(follow_rows(*ink(grey), level_rows(*levels), 4.0))[2]
 
 
 def test_a_line_is_followed_to_half_a_pixel() -> None:

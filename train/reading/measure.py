@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from runtime.errors import NoInputError, UsageError
-from runtime.labels import LABELS
+from runtime.labels import LABELS, LEADS
 from train.draw import STYLES, Recording, RecordingFolder, draw_page, heart_of_class, synthesise
 from train.reading.drawn import MIN_IOU, Outcome, measure_drawn, rates_of_drawn
 from train.reading.ecg5 import Ecg5Page, read_ecg5
@@ -172,6 +172,7 @@ class Study:
                 "signals": signals,
                 "by_style": _found_by(outcomes, "style"),
                 "by_layout": _found_by(outcomes, "layout"),
+                "leads_by_layout": _leads_read_by_layout(outcomes),
             }
         }
 
@@ -273,3 +274,11 @@ def _found_by(outcomes: list[Outcome], field: str) -> list[dict[str, Any]]:
         ).to_record()
         for name in names
     ]
+
+
+def _leads_read_by_layout(outcomes: list[Outcome]) -> list[dict[str, Any]]:
+    rates = []
+    for layout in sorted({outcome.layout for outcome in outcomes}):
+        read = [outcome.leads_read for outcome in outcomes if outcome.layout == layout]
+        rates.append(Rate(f"leads of {layout}", sum(read), len(LEADS) * len(read)))
+    return _records(rates)

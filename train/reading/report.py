@@ -108,6 +108,8 @@ def _drawn(part: dict[str, Any]) -> str:
         text += [f"### {capture}\n", _table(_RATE_HEAD, _rate_rows(rates))]
     text += ["### Panel found, by style and by layout (all ways in)\n"]
     text += [_table(_RATE_HEAD, _rate_rows(part["by_style"] + part["by_layout"]))]
+    text += ["### Leads read (r >= 0.9), by layout (all ways in)\n"]
+    text += [_table(_RATE_HEAD, _rate_rows(part["leads_by_layout"]))]
     text += [_SIGNAL_NOTE, _table(_SIGNAL_HEAD, _signal_rows(part["signals"]))]
     return "\n".join(text)
 

@@ -29,8 +29,10 @@ LENGTH = 0.08
 BEND = 0.7
 #: Where columns overlap over a long stretch, passages are this far (mm) apart.
 PASSAGE_MM = 2.0
-#: No strand has more passages into a column: a picture of specks has hundreds.
+#: A strand has no more passages than this into a column, and fewer where many strands would have
+#: more pairs of steps than this: a picture of specks has hundreds, one of bars all there can be.
 MOST_PASSAGES = 16
+MOST_PAIRS = 6_000_000
 #: A line goes no further (mm) from its row's baseline: 1.8 mV at the usual gain.
 REACH_MM = 18.0
 #: Steps are left out that leave the ink for this much (mm) more than others do.
@@ -271,7 +273,8 @@ def _passages(
     near = np.abs(height[at] - level[strand]) < REACH_MM * mm
     near &= (height[at] >= 0) & (height[at] < tangle.ink.shape[2] - 1)
     strand, column, height = strand[near], tangle.column[number[at[near]]], height[at[near]]
-    few = _thinned(strand * tangle.ink.shape[1] + column)
+    most = (MOST_PAIRS / (len(chosen) * tangle.ink.shape[1])) ** (1 / 3)
+    few = _thinned(strand * tangle.ink.shape[1] + column, max(1, min(MOST_PASSAGES, int(most))))
     strand, column, height = strand[few], column[few], height[few]
     # Where there are none, it passes at its baseline.
     last = strands.columns[chosen]
@@ -318,13 +321,13 @@ def _steps(
     return source[keep], target[keep], off[keep]
 
 
-def _thinned(group: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Keep `MOST_PASSAGES` of each group, evenly chosen; groups ascend."""
+def _thinned(group: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
+    """Keep at most so many of each group, evenly chosen; groups ascend."""
     begin = indices(np.diff(group, prepend=-1))
     many = np.diff(begin, append=len(group))
     rank = ranges(np.zeros_like(many), many)
-    many = np.maximum(many, MOST_PASSAGES).repeat(many)
-    return (rank + 1) * MOST_PASSAGES // many > rank * MOST_PASSAGES // many
+    many = np.maximum(many, most).repeat(many)
+    return (rank + 1) * most // many > rank * most // many
 
 
 def _least(values: NDArray[np.float32], many: NDArray[np.int64]) -> NDArray[np.int64]:

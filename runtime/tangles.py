@@ -8,6 +8,7 @@ cover the ink, keep to it, and bend as little as may be (`runtime.strands`).
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +40,10 @@ SLACK_MM = 2.0
 FLAT = 2.5
 #: Pieces of a height (mm) in which ink is counted.
 CELL_MM = 0.33
+#: A page with more steep strokes across rows, or more cells of ink in tangles, shows no waves: one
+#: of 200 beats a minute has a few hundred, and half a million.
+MOST_STROKES = 1000
+MOST_CELLS = 4_000_000
 
 
 class _Extents(Record):
@@ -104,7 +109,10 @@ def untangle(
     -------
     RowTraces
     """
-    found = _merged(_tangles(runs, touching, baselines, mm))
+    found = _tangles(runs, touching, baselines, mm)
+    if found.left.size > MOST_STROKES:
+        return traces
+    found = _merged(found)
     margin = max(2, round(MARGIN_MM * mm))
     found = found._replace(
         left=np.maximum(found.left - margin, runs.x[:1]),  # where the first run is, sorted
@@ -117,6 +125,8 @@ def untangle(
     number = np.arange(len(many)).repeat(many)
     row = ranges(found.first, many)
     tangle = _packed(runs, touching, found, baselines, mm)
+    if tangle is None:
+        return traces
     starts, ends = (
         _settled(baselines, traces, row, column[number]) for column in (found.left, found.right - 1)
     )
@@ -174,8 +184,14 @@ def _packed(
     found: _Extents,
     baselines: NDArray[np.float64],
     mm: float,
-) -> Tangle:
-    """Gather the ink of tangles, and where a line may pass from column to column."""
+) -> Tangle | None:
+    """Gather the ink of tangles, and where a line may pass from column to column.
+
+    Returns
+    -------
+    Tangle or None
+        None where it is too much.
+    """
     height = runs.size[1]
     slack = SLACK_MM * mm
     levels = baselines[found.first, found.left], baselines[found.last, found.left]
@@ -185,6 +201,8 @@ def _packed(
     columns = found.right - found.left
     deep = int((bottoms - tops).max() / cell) + 2
     size = (len(columns), int(columns.max()), deep)
+    if math.prod(size) > MOST_CELLS:
+        return None
     # Runs are sorted by column: those of a tangle are one stretch of them.
     first, last = (runs.x.searchsorted(edge) for edge in (found.left, found.right))
     tangle = np.arange(len(columns)).repeat(last - first)

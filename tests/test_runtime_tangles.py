@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime import reading
+from runtime.ink import runs_of
 from runtime.page import page_from_image
 from runtime.panel import find_panel
 from runtime.pen import thin_line
@@ -75,6 +77,24 @@ def test_what_is_wider_than_a_wave_is_left_alone() -> None:
 def test_a_page_without_ink_is_left_alone() -> None:
     before, after = followed(np.full((HEIGHT, WIDTH), 255, np.uint8), *LEVELS)
     assert after is before
+
+
+@pytest.mark.parametrize(("pitch", "width"), [(40, 30), (36, 33), (3, 1), (4, 2)])
+def test_a_page_of_bars_takes_bounded_memory(pitch: int, width: int) -> None:
+    """Each bar crosses twelve rows: as many lines might go through it as through any wave."""
+    dark = np.zeros((1500, 1600), dtype=np.uint8)
+    for x in range(20, 1580, pitch):
+        dark[40:1460, x : x + width] = 255
+    levels = np.linspace(100, 1400, 12)
+    for level in levels:
+        dark[int(level) : int(level) + 2] = 255
+    runs, baselines = runs_of(dark > 0), levels[:, None].repeat(1600, axis=1)
+    traces = follow_rows(dark, runs, baselines, MM)
+    tracemalloc.start()
+    untangle(dark, runs, neighbours(runs, 1), baselines, traces, MM)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 300e6
 
 
 @settings(max_examples=40, deadline=None)

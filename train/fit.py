@@ -93,7 +93,7 @@ class FitOptions:
     averaging: float = 0.7
     mixup: float = 0.0
     recordings_weight: float = 0.5
-    agreement: float = 5.0
+    agreement: float = 3.0
     teacher: str = ""
     teacher_share: float = 0.5
     augmentation: SignalAugmentation = field(default_factory=SignalAugmentation)

@@ -63,9 +63,10 @@ LONG_ROW_MM = 2.0
 PULSE_GAP_MM = 5.0
 #: Lines between leads reach up to this far (mm) beyond the traces.
 SLACK_MM = 8.0
-#: From so many rows on waves run into each other and are untangled (:mod:`runtime.tangles`); on
-#: pages of fewer rows what was read run by run stays (docs/experiments.md says why).
-TANGLED_ROWS = 12
+#: Layouts whose rows are crowded, so that waves run into each other and are untangled
+#: (:mod:`runtime.tangles`); on the others what was read run by run stays, as it does for the pages
+#: that models were fitted on (docs/experiments.md).
+CROWDED = ("12x1", "3x4+3")
 #: Numbers of columns of leads that a page may have; each divides the largest.
 COLUMNS = (2, 4)
 
@@ -226,9 +227,11 @@ def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Re
     borders, lines = _borders(darkness, strokes.runs, rows, across)
     traces = _traces(darkness, strokes, lines, rows, px_per_mm)
     choice = _chosen(traces, rows)
-    if choice.layout in ARRANGEMENTS and ARRANGEMENTS[choice.layout].rows >= TANGLED_ROWS:
-        traces = _untangled(darkness, strokes, lines, rows, traces, px_per_mm)
-        choice = _chosen(traces, rows)
+    if choice.layout in CROWDED:
+        apart = _untangled(darkness, strokes, lines, rows, traces, px_per_mm)
+        again = _chosen(apart, rows)
+        if again.layout == choice.layout:
+            traces, choice = apart, again
     leads: tuple[LeadTrace, ...] = ()
     if choice.layout in ARRANGEMENTS:
         first, count = first + choice.first, ARRANGEMENTS[choice.layout].rows

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.arrays import indices
+from runtime.arrays import indices, ranges
 from runtime.record import Record
 
 if TYPE_CHECKING:
@@ -122,9 +122,7 @@ def neighbours(runs: Runs, slack: int = 0) -> tuple[NDArray[np.int64], NDArray[n
     first = _fewer(bottoms, tops + (pitch - slack))
     last = _fewer(tops, bottoms + (pitch + slack + 1))
     many = np.maximum(last - first, 0)
-    ends = many.cumsum()
-    left = np.arange(len(x)).repeat(many)
-    return left, np.arange(len(left)) + (first - ends + many)[left]
+    return np.arange(len(x)).repeat(many), ranges(first, many)
 
 
 def _fewer(values: NDArray[np.int64], limits: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from runtime.arrays import (
     indices,
     interpolated,
+    ranges,
     running_mean,
     stretches,
     sums_of_parts,
@@ -24,6 +25,13 @@ from runtime.quantile import grey_ceiling
 def test_true_places_are_those_of_flatnonzero(mask: np.ndarray) -> None:
     np.testing.assert_array_equal(true_places(mask), np.flatnonzero(mask))
     np.testing.assert_array_equal(true_places(mask.T), np.flatnonzero(mask.T))
+
+
+@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(0, 5)), max_size=9))
+def test_ranges_follow_one_another(parts: list[tuple[int, int]]) -> None:
+    first, many = np.array(parts, dtype=np.int64).reshape(-1, 2).T
+    numbers = [number for a, n in parts for number in range(a, a + n)]
+    assert ranges(first, many).tolist() == numbers
 
 
 @given(hnp.arrays(bool, st.integers(0, 40)))

@@ -133,7 +133,7 @@ def test_tall_waves_on_a_page_of_twelve_rows_are_read(monkeypatch: pytest.Monkey
         return sum(_alike(lead.centre, recording.lead(lead.name)) > 0.9 for lead in leads)
 
     assert right() == 12
-    monkeypatch.setattr(reading, "TANGLED_ROWS", 99)
+    monkeypatch.setattr(reading, "CROWDED", ())
     assert right() < 12
 
 

@@ -1,9 +1,10 @@
 """Tells the rows apart again where waves of several rows run into each other.
 
 On a page of twelve rows a QRS complex reaches into the rows above and below, in all of them at the
-same moment. Which ink is whose cannot be told run by run: what is looked for is one line a row,
-from where the rows are apart before the tangle to where they are behind it, so that together they
-cover the ink, keep to it, and bend as little as may be (`runtime.strands`).
+same moment; where three rhythm strips crowd a page, some do. Which ink is whose cannot be told run
+by run: what is looked for is one line a row, from where the rows are apart before the tangle to
+where they are behind it, so that together they cover the ink, keep to it, and bend as little as
+may be (`runtime.strands`).
 """
 
 from __future__ import annotations

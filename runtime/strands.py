@@ -35,7 +35,7 @@ MOST_PASSAGES = 16
 MOST_PAIRS = 6_000_000
 #: A line goes no further (mm) from its row's baseline: 1.8 mV at the usual gain.
 REACH_MM = 18.0
-#: Steps are left out that leave the ink for this much (mm) more than others do.
+#: Steps that leave the ink for more than this (mm) are left out where a passage has a better one.
 MOST_OFF_MM = 0.5
 #: A steep line's ink reaches by this share of its step beyond the step's ends.
 SMEAR = 0.3
@@ -273,7 +273,7 @@ def _passages(
     near = np.abs(height[at] - level[strand]) < REACH_MM * mm
     near &= (height[at] >= 0) & (height[at] < tangle.ink.shape[2] - 1)
     strand, column, height = strand[near], tangle.column[number[at[near]]], height[at[near]]
-    most = (MOST_PAIRS / (len(chosen) * tangle.ink.shape[1])) ** (1 / 3)
+    most = round((MOST_PAIRS / (len(chosen) * tangle.ink.shape[1])) ** (1 / 3), 6)
     few = _thinned(strand * tangle.ink.shape[1] + column, max(1, min(MOST_PASSAGES, int(most))))
     strand, column, height = strand[few], column[few], height[few]
     # Where there are none, it passes at its baseline.

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from runtime.errors import NoInputError, UsageError
+from runtime.host import cpu_model
 from runtime.labels import LABELS, LEADS
 from train.draw import STYLES, Recording, RecordingFolder, draw_page, heart_of_class, synthesise
 from train.reading.drawn import MIN_IOU, Outcome, measure_drawn, rates_of_drawn
@@ -90,7 +91,7 @@ class Study:
                 f"--pages {self.pages} --seed {self.seed}"
             ),
             "model": self._opened[1],
-            "machine": f"{platform.machine()}, Python {platform.python_version()}",
+            "machine": f"{cpu_model()} ({platform.machine()}), Python {platform.python_version()}",
         }
 
     @cached_property

@@ -130,6 +130,8 @@ def _static(float32: Path, format: Format, samples: NDArray[np.float32], target:
         per_channel=format.per_channel,
         activation_type=QuantType.QInt8 if format.signed_activations else QuantType.QUInt8,
         weight_type=QuantType.QInt8,
+        # x86 without VNNI adds two products in 16 bits, which only seven-bit weights never exceed.
+        reduce_range=True,
         nodes_to_exclude=_head(model),
     )
 

@@ -98,7 +98,7 @@ def test_keras_own_export_and_tf2onnx_compute_the_same(tmp_path: Path) -> None:
     for exporter in (own, other):
         assert exporter["names"] == ["evidence", "features", "probabilities"]
         assert exporter["opset"] == 17
-        assert exporter["drift"] < 1e-6
+        assert exporter["drift"] < 1e-5  # as float32 sums differ from one processor to the next
     assert "Conv" in own["nodes"]
     assert own["nodes"] == other["nodes"]
 

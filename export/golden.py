@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from export.bundle_folder import replaced_folder, write_manifest
 from export.gates import Rung
-from runtime.errors import GateError, MissingExtraError
+from runtime.errors import GateError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from runtime.prediction import Prediction
@@ -104,6 +104,8 @@ def renew_golden_pages(bundle: Path, at_hand: Mapping[str, Path | None]) -> tupl
         If no page is answered, or the engines disagree.
     MissingExtraError
         If an engine that the bundle was judged on is not here.
+    UsageError
+        If it has no golden pages, as one for Keras has none.
     """
     from runtime.bundle import load_bundle
 
@@ -112,6 +114,10 @@ def renew_golden_pages(bundle: Path, at_hand: Mapping[str, Path | None]) -> tupl
     measured = manifest["gates"]["measured"]
     before = [row for row in measured if row["name"] == _RUNG.format(engine=row["engine"])]
     manifest["gates"]["measured"] = [row for row in measured if row not in before]
+    if not before:
+        raise UsageError(
+            f"{bundle.name} has no golden pages", "name one that was made for devices"
+        )
     for row in before:
         if row["engine"] not in at_hand:
             raise MissingExtraError(row["engine"], f"the golden pages of {bundle.name}")

@@ -41,8 +41,8 @@ SLACK_MM = 2.0
 FLAT = 2.5
 #: Pieces of a height (mm) in which ink is counted.
 CELL_MM = 0.33
-#: A page with more steep strokes across rows, or more cells of ink in tangles, shows no waves: one
-#: of 200 beats a minute has a few hundred, and half a million.
+#: A page with more steep strokes across rows, or more cells of ink in tangles, shows no waves:
+#: even fast beats in twelve rows make far fewer.
 MOST_STROKES = 1000
 MOST_CELLS = 4_000_000
 

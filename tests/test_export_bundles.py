@@ -309,6 +309,15 @@ def test_golden_pages_stay_where_an_engine_is_not_here(workshop, export) -> None
     assert (bundle / "golden").is_dir()
 
 
+def test_a_bundle_without_golden_pages_is_told_so(workshop, export) -> None:
+    bundle = export(workshop.network, "onnx-float32") / "ecg-fake-onnx-float32"
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    manifest["gates"]["measured"] = []
+    (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert cli.main(["golden", str(bundle)]) == 2
+    assert (bundle / "golden").is_dir()
+
+
 # All or nothing.
 
 

@@ -115,9 +115,7 @@ def renew_golden_pages(bundle: Path, at_hand: Mapping[str, Path | None]) -> tupl
     before = [row for row in measured if row["name"] == _RUNG.format(engine=row["engine"])]
     manifest["gates"]["measured"] = [row for row in measured if row not in before]
     if not before:
-        raise UsageError(
-            f"{bundle.name} has no golden pages", "name one that was made for devices"
-        )
+        raise UsageError(f"{bundle.name} has no golden pages", "name one that was made for devices")
     for row in before:
         if row["engine"] not in at_hand:
             raise MissingExtraError(row["engine"], f"the golden pages of {bundle.name}")

@@ -73,7 +73,8 @@ def _golden_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export golden",
         description="Asks bundles for their golden pages anew and tries the answers on each engine "
-        "that they were judged on: for a release that reads pages better. Weights stay.",
+        "that they were judged on, and gives them this release's limits of readable pages: for a "
+        "release that reads pages better. Weights stay.",
         epilog="Exit 7: the engines disagree. " + INTENDED_USE,
     )
     parser.add_argument("bundles", metavar="BUNDLE", nargs="+", type=Path, help="its folder")

@@ -83,7 +83,8 @@ def add_golden_pages(
 def renew_golden_pages(bundle: Path, at_hand: Mapping[str, Path | None]) -> tuple[Rung, ...]:
     """Ask a bundle for its golden pages anew: this release reads pages otherwise than that before.
 
-    The weights and all else stay; the folder is replaced as a whole or not at all.
+    It gets this release's limits of readable pages, too, which belong to the reading. The weights
+    and all else stay; the folder is replaced as a whole or not at all.
 
     Parameters
     ----------
@@ -108,6 +109,7 @@ def renew_golden_pages(bundle: Path, at_hand: Mapping[str, Path | None]) -> tupl
         If it has no golden pages, as one for Keras has none.
     """
     from runtime.bundle import load_bundle
+    from runtime.quality import QualityLimits
 
     load_bundle(bundle)
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
@@ -119,6 +121,7 @@ def renew_golden_pages(bundle: Path, at_hand: Mapping[str, Path | None]) -> tupl
     for row in before:
         if row["engine"] not in at_hand:
             raise MissingExtraError(row["engine"], f"the golden pages of {bundle.name}")
+    manifest["quality"]["page"] = QualityLimits().to_manifest()
     with replaced_folder(bundle) as folder:
         shutil.copytree(bundle, folder, ignore=shutil.ignore_patterns("golden"), dirs_exist_ok=True)
         return add_golden_pages(

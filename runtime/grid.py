@@ -31,9 +31,10 @@ MIN_DARKNESS = 1.0
 #: The rows of a page that was cut off are taken for 10 s, and the scale for less than it is: two or
 #: three fine lines, or half the way between two bold ones, then pass for 5 mm. The true bold lines
 #: are so many times as far apart, and have at least this power at the given orders, at which those
-#: taken for them have none.
+#: taken for them have none; on a page that shows no cut, more than chance gives them there.
 CUT = ((2.5, (2, 3, 4)), (2.0, (3, 5, 7)), (5 / 3, (2, 3, 4)))
 CUT_POWER = 4.0
+WHOLE_POWER = 6.0
 #: Largest disagreement of the two directions; a straightened photo may be a little out of square.
 AGREE = 0.06
 
@@ -56,7 +57,9 @@ class _Pitch(Record):
     beside: tuple[float, ...]
 
 
-def grid_scale(light: NDArray[np.uint8], assumed: float) -> tuple[float, float] | None:
+def grid_scale(
+    light: NDArray[np.uint8], assumed: float, *, cut: bool = True
+) -> tuple[float, float] | None:
     """Measure the pitch of the grid in both directions.
 
     The sums over columns and over rows have peaks in their spectrum at 1/(5 mm) and its multiples.
@@ -67,6 +70,8 @@ def grid_scale(light: NDArray[np.uint8], assumed: float) -> tuple[float, float] 
         Darkness inside the panel without the trace's ink.
     assumed : float
         Px per mm, within 20 %, or of a page that was cut off: where it is taken to show 10 s.
+    cut : bool
+        Whether the page looks as if it was cut off.
 
     Returns
     -------
@@ -86,7 +91,7 @@ def grid_scale(light: NDArray[np.uint8], assumed: float) -> tuple[float, float] 
         return None
     if abs(across.scale / down.scale - 1.0) > AGREE or across.above + down.above < 2 * MIN_POWER:
         return None
-    larger, power = 1.0, CUT_POWER
+    larger, power = 1.0, CUT_POWER if cut else WHOLE_POWER
     for (ratio, _), *beside in zip(CUT, across.beside, down.beside, strict=True):
         if min(beside) > power:
             larger, power = ratio, min(beside)

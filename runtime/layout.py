@@ -22,6 +22,7 @@ __all__ = [
     "Choice",
     "choose_layout",
     "disagreement",
+    "slant_of",
 ]
 
 LAYOUTS = ("3x4", "3x4+1", "3x4+3", "6x2", "6x2+1", "12x1", "single", "unknown")
@@ -64,6 +65,9 @@ STILL = 0.03
 BROKEN = 0.75
 #: Columns of a row that are compared, about.
 COLUMNS = 300
+#: Steepest slant of rows' beginnings that is looked for (px/px), and the steps that it is told in.
+MAX_SLANT = 0.12
+SLANT_STEP = 0.0025
 #: Share of a column of leads left out at either end, where a label or a line may stand.
 MARGIN = 0.03
 
@@ -125,12 +129,16 @@ class Choice(Record):
     upside_down : float
         The least disagreement of the same rows read upside down; `UPSIDE_DOWN` where the layout is
         certain without.
+    nearest : str
+        Where the layout is unknown, the one that `first` and `fit` are of; empty where there is
+        none.
     """
 
     layout: str
     first: int
     fit: float
     upside_down: float
+    nearest: str = ""
 
 
 def choose_layout(rows: NDArray[np.float64]) -> Choice:
@@ -176,7 +184,7 @@ def choose_layout(rows: NDArray[np.float64]) -> Choice:
     name, first, fit = min(upright, key=lambda item: _doubt(item[0], item[2], count))
     limit = MAX_DISAGREEMENT if ARRANGEMENTS[name].rows == count else MAX_PART_DISAGREEMENT
     if fit > limit or (fit > MAX_PART_DISAGREEMENT and upside_down < fit):
-        name, first = "unknown", 0
+        return Choice("unknown", first, fit, upside_down, nearest=name)
     return Choice(name, first, fit, upside_down)
 
 
@@ -304,6 +312,50 @@ def disagreement(rows: NDArray[np.float64], arrangement: Arrangement) -> float:
         if energy > 0:
             values.append(float(np.square(terms.sum(axis=0)).sum()) / energy)
     return float(np.add.reduce(values)) / len(values) if values else float("nan")
+
+
+def slant_of(
+    rows: NDArray[np.float64], levels: NDArray[np.float64], arrangement: Arrangement
+) -> tuple[float, float]:
+    """Find how far rows of leads that were recorded together are displaced along each other.
+
+    The rows of a page that is turned, or seen in perspective, begin along a slanted line. Where
+    neither grid nor frame shows it, the laws do: they hold for leads of the same moment only.
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (rows, n)
+        As for :func:`choose_layout`, of this arrangement.
+    levels : ndarray of float64, shape (rows,)
+        Height of each row in the picture, px down.
+    arrangement : Arrangement
+
+    Returns
+    -------
+    slant : float
+        Px to the right, for each px further down, by which rows must be moved.
+    fit : float
+        The disagreement that is then left.
+    """
+    rows, levels = rows[: len(arrangement.leads)], levels[: len(arrangement.leads)]
+    below = levels - levels.mean()
+    sampled = np.arange(0, rows.shape[1], max(1, rows.shape[1] // COLUMNS))
+
+    def fit_at(slant: float) -> float:
+        places = sampled - np.rint(slant * below).astype(int)[:, None]
+        inside = (places >= 0) & (places < rows.shape[1])
+        moved = np.take_along_axis(rows, np.where(inside, places, 0), axis=1)
+        return disagreement(np.where(inside, moved, np.nan), arrangement)
+
+    most = round(MAX_SLANT / SLANT_STEP)
+    fits = {step: fit_at(step * SLANT_STEP) for step in range(-most, most + 1, 2)}
+    known = {step: fit for step, fit in fits.items() if math.isfinite(fit)}
+    if not known:
+        return 0.0, math.nan
+    best = min(known, key=lambda step: known[step])
+    known |= {step: fit_at(step * SLANT_STEP) for step in (best - 1, best + 1)}
+    best = min(known, key=lambda step: known[step])
+    return best * SLANT_STEP, known[best]
 
 
 @lru_cache

@@ -177,14 +177,22 @@ def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float
         reading, turned = first, turn
         if number or captured:
             reading = read_upright(_turned(picture, turn), captured=captured, flat=flat)
-        if reading is not None and reading.upside_down < reading.fit:
+        if reading is not None and reading.upside_down < reading.fit and not reading.slant:
             turned = turn + 180
             reading = read_upright(_turned(picture, turned), captured=captured, flat=flat)
+        to_upright = _turning(size, turned) @ matrix
+        if reading is not None and reading.slant:
+            shear, sheared = _shear(reading.slant, _turned(picture, turned).shape)
+            picture = warp(darkness, shear @ to_upright, sheared)
+            picture = _softened(picture) if joined else picture
+            again = read_upright(picture, captured=True, flat=flat)
+            if _improves(again, reading):
+                reading, to_upright = again, shear @ to_upright
         if flat and not _believed(reading, turn, [one for one, _ in found]):
             continue
-        found.append((reading, _turning(size, turned) @ matrix))
+        found.append((reading, to_upright))
         if reading is not None and reading.fits:
-            return reading, np.asarray(np.linalg.inv(found[-1][1]), dtype=np.float64)
+            return reading, np.asarray(np.linalg.inv(to_upright), dtype=np.float64)
     doubts = [_doubt(reading) for reading, _ in found]
     if captured:  # that picture was not straight
         doubts[0] += 1.0
@@ -192,14 +200,32 @@ def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float
     return reading, np.asarray(np.linalg.inv(to_upright), dtype=np.float64)
 
 
+def _shear(slant: float, shape: tuple[int, ...]) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """Return the map that moves lower rows of a picture to the right, and the new size."""
+    height, width = shape
+    aside = slant * height
+    shear = np.array([[1.0, slant, max(0.0, -aside)], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    return shear, (width + math.ceil(abs(aside)), height)
+
+
+def _improves(again: Reading | None, reading: Reading) -> bool:
+    """Tell whether a second reading is the better one: twelve leads of the layout that was told."""
+    if again is None or again.layout not in ARRANGEMENTS or again.fit >= reading.fit:
+        return False
+    return again.layout == reading.layout or reading.layout not in ARRANGEMENTS
+
+
 def _believed(reading: Reading | None, turn: int, earlier: list[Reading | None]) -> bool:
     """Tell whether what a late look read counts; the more looks, the likelier one fits by chance.
 
-    Leads that fitted badly may fit better now, but the layout stays.
+    Leads that fitted badly may fit better now, but the layout stays, unless it is certain.
     """
     if reading is None or (turn and not reading.fit < CERTAIN):
         return False
-    told = {one.layout for one in earlier if one is not None and one.layout in ARRANGEMENTS}
+    if reading.fits and reading.fit < CERTAIN:
+        return True
+    known = [one for one in earlier if one is not None and one.layout in ARRANGEMENTS]
+    told = {one.layout for one in known if one.coverage >= CONVINCING_COVERAGE}
     return not told or (reading.fits and reading.layout in told)
 
 

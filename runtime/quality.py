@@ -83,8 +83,9 @@ class QualityLimits(Record):
     max_limb_residual, min_synchrony : float
         How badly the limb leads may fit each other, and how little the leads of a column may beat
         together; see :class:`runtime.plausibility.Plausibility`.
-    sharp, max_limb_residual_blurred : float
-        Below this sharpness the limb leads must fit this well.
+    sharp, max_limb_residual_blurred, min_coverage_blurred : float
+        Below this sharpness the limb leads must fit this well, and so much of the traces be seen:
+        of a preview that was blown up some is missing.
     low, max_limb_residual_low : float
         So they must where the usual lead is lower than this, mV.
     wide, max_limb_residual_wide : float
@@ -100,7 +101,7 @@ class QualityLimits(Record):
     max_aspect: float = 4.0
     min_contrast: float = 40.0
     min_px_per_mm: float = 1.3
-    min_sharpness: float = 0.85
+    min_sharpness: float = 0.65
     min_margin_mm: float = 5.0
     min_above_mm: float = 0.8
     min_beside_mm: float = 2.0
@@ -114,7 +115,8 @@ class QualityLimits(Record):
     min_synchrony: float = 0.25
     min_chest_residual: float = 0.35
     sharp: float = 1.25
-    max_limb_residual_blurred: float = 0.3
+    max_limb_residual_blurred: float = 0.35
+    min_coverage_blurred: float = 0.97
     low: float = 0.1
     max_limb_residual_low: float = 0.5
     wide: float = 2.2
@@ -209,7 +211,10 @@ def check_panel(page: Page, panel: Panel, limits: QualityLimits) -> tuple[str, .
     ):
         return (f"the ECG runs over the edge of the picture: {_WHOLE}",)
     found = measure_leads(panel.leads)
-    if sharp < limits.sharp and found.limb_residual > limits.max_limb_residual_blurred:
+    if sharp < limits.sharp and (
+        found.limb_residual > limits.max_limb_residual_blurred
+        or found.coverage < limits.min_coverage_blurred
+    ):
         return (f"the picture is too blurred to tell the leads: {_SHARPER}",)
     width, height = page.original_size if panel.rotation % 180 == 0 else page.original_size[::-1]
     wide = width > limits.wide * height

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from runtime.arrays import indices
 from runtime.flanks import even_flanks
 from runtime.grid import grid_scale
 from runtime.ink import above_grid, bare_paper, ink_of, ink_threshold
-from runtime.layout import ARRANGEMENTS, CERTAIN, Choice, choose_layout
+from runtime.layout import ARRANGEMENTS, CERTAIN, Choice, choose_layout, slant_of
 from runtime.limbs import LIMB_LEADS, agreeing
 from runtime.pen import thin_line
 from runtime.quantile import median, medians
@@ -52,8 +53,15 @@ PAGE_MM = 290.0
 CONVINCING_FIT = 0.25
 #: The same for the share of the leads' columns that have ink: traces taken sideways reach 0.80.
 CONVINCING_COVERAGE = 0.85
+#: Traces that are shorter are a part of them, or something else: below this scale (px/mm) of the
+#: picture, which has some hundred px a side, a page cannot be read.
+COARSEST = 1.3
+#: Rows that end further (mm) from the edges of the picture do not look cut off by them.
+EDGE_MM = 5.0
 #: Slope of the baselines (px/px) up to which a picture counts as level: 0.2 degrees.
 LEVEL_SLOPE = 0.0035
+#: Rows begin along a slanted line where the leads then fit better by this factor.
+BETTER = 0.8
 #: The rows of a slanted page slope alike: within this share of their usual slope.
 TOGETHER = 0.6
 #: Rows are up to this much shorter or longer than 250 mm (247.8 to 251.2 mm on the pages of ecg5).
@@ -88,6 +96,9 @@ class Reading(Record):
         Where the panel lies.
     leads : tuple of LeadTrace
         With boxes in px of the picture.
+    slant : float
+        Px to the right, for each px further down, by which the picture must be moved for its leads
+        to agree; 0 where it is known to be straight or they agree as it is.
     """
 
     rows: Rows
@@ -98,6 +109,7 @@ class Reading(Record):
     scale_source: str
     area: Area
     leads: tuple[LeadTrace, ...]
+    slant: float = 0.0
 
     @property
     def level(self) -> bool:
@@ -115,6 +127,7 @@ class Reading(Record):
     def fits(self) -> bool:
         """Whether twelve leads were read, the right way up, that agree with one another."""
         known = self.layout in ARRANGEMENTS and self.fit <= CONVINCING_FIT
+        known = known and self.px_per_mm >= COARSEST
         return known and self.fit < self.upside_down and self.coverage >= CONVINCING_COVERAGE
 
     @property
@@ -135,6 +148,15 @@ class _Print(Record):
     long: Runs
     captured: bool
     flat: bool
+
+
+class _Followed(Record):
+    """Rows with their lines, the borders between columns of leads, and the layout."""
+
+    rows: Rows
+    borders: dict[int, list[float]]
+    traces: RowTraces
+    choice: Choice
 
 
 def read_upright(
@@ -222,17 +244,15 @@ def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Re
         measured = None  # the pattern of something else, of a JPEG's blocks
     across, down = measured or (_assumed_scale(rows),) * 2
     px_per_mm = float(np.sqrt(across * down))
-    if measured is not None:
-        rows = _timed(rows, across)
-    borders, lines = _borders(darkness, strokes.runs, rows, across)
-    traces = _traces(darkness, strokes, lines, rows, px_per_mm)
-    choice = _chosen(traces, rows)
-    if choice.layout in CROWDED:
-        apart = _untangled(darkness, strokes, lines, rows, traces, px_per_mm)
-        again = _chosen(apart, rows)
-        if again.layout == choice.layout:
-            traces, choice = apart, again
+    spans = [rows] if measured is None else _timed(rows, across)
+    rows, borders, traces, choice = _followed(darkness, strokes, spans[0], across, px_per_mm)
+    enough = CERTAIN if printed.captured else CONVINCING_FIT
+    if len(spans) > 1 and not choice.fit <= enough:
+        other = _followed(darkness, strokes, spans[1], across, px_per_mm)
+        if other.choice.layout in ARRANGEMENTS and not other.choice.fit >= choice.fit:
+            rows, borders, traces, choice = other
     leads: tuple[LeadTrace, ...] = ()
+    slant = _slant(traces, rows, choice) if printed.captured else 0.0
     if choice.layout in ARRANGEMENTS:
         first, count = first + choice.first, ARRANGEMENTS[choice.layout].rows
         rows = rows.part(choice.first, count)
@@ -251,8 +271,24 @@ def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Re
         "assumed" if measured is None else "grid",
         area,
         leads,
+        slant,
     )
     return reading, range(first, first + count)
+
+
+def _followed(
+    darkness: NDArray[np.uint8], strokes: Strokes, rows: Rows, across: float, px_per_mm: float
+) -> _Followed:
+    """Follow rows and tell their layout; told apart where they are crowded or fit badly."""
+    borders, lines = _borders(darkness, strokes.runs, rows, across)
+    traces = _traces(darkness, strokes, lines, rows, px_per_mm)
+    choice = _chosen(traces, rows)
+    if choice.layout in CROWDED or CONVINCING_FIT < choice.fit <= choice.upside_down:
+        apart = _untangled(darkness, strokes, lines, rows, traces, px_per_mm)
+        again = _chosen(apart, rows)
+        if again.layout == choice.layout or choice.layout == "unknown":
+            traces, choice = apart, again
+    return _Followed(rows, borders, traces, choice)
 
 
 def _within(printed: _Print, area: Area) -> tuple[NDArray[np.bool_], Strokes]:
@@ -275,9 +311,11 @@ def _grid_scale(
     darkness: NDArray[np.uint8], mask: NDArray[np.bool_], rows: Rows
 ) -> tuple[float, float] | None:
     """Measure px per mm across and down on the grid between the rows; None without a grid."""
-    levels = rows.levels
+    levels, assumed = rows.levels, _assumed_scale(rows)
     inside = np.s_[int(levels[0]) : int(levels[-1]) + 1, int(rows.left) : int(rows.right)]
-    return grid_scale(bare_paper(darkness[inside], mask[inside]), _assumed_scale(rows))
+    beside = min(rows.left, darkness.shape[1] - rows.right)
+    cut = beside < EDGE_MM * assumed
+    return grid_scale(bare_paper(darkness[inside], mask[inside]), assumed, cut=cut)
 
 
 def _traces(
@@ -323,8 +361,36 @@ def _untangled(
 
 def _chosen(traces: RowTraces, rows: Rows) -> Choice:
     """Tell the layout of rows that were followed."""
-    heights = -(traces.top + traces.bottom)[:, int(rows.left) : int(rows.right)] / 2
-    return choose_layout(heights)
+    return choose_layout(_heights(traces, rows))
+
+
+def _heights(traces: RowTraces, rows: Rows) -> NDArray[np.float64]:
+    """Return the heights of the traces from where they begin to where they end, up positive."""
+    return -(traces.top + traces.bottom)[:, int(rows.left) : int(rows.right)] / 2
+
+
+def _slant(traces: RowTraces, rows: Rows, choice: Choice) -> float:
+    """Return how much further right lower rows belong; 0 where that makes little difference.
+
+    Where the layout is unknown, leads of every layout of so many rows are tried, and of the one
+    that fits best.
+    """
+    if choice.fit <= CONVINCING_FIT:
+        return 0.0
+    count, limit = len(rows.levels), choice.fit
+    layouts = {(choice.layout, choice.first)}
+    if choice.layout not in ARRANGEMENTS:
+        limit = CONVINCING_FIT
+        layouts = {(name, 0) for name, one in ARRANGEMENTS.items() if one.rows == count}
+        layouts |= {(choice.nearest, choice.first)} if choice.nearest else set()
+    heights = _heights(traces, rows)
+    slants = [
+        slant_of(heights[first:], rows.levels[first:], ARRANGEMENTS[name])
+        for name, first in sorted(layouts)
+    ]
+    known = (found for found in slants if math.isfinite(found[1]))
+    slant, fit = min(known, key=lambda found: found[1], default=(0.0, math.inf))
+    return slant if fit < min(BETTER * limit, choice.upside_down) else 0.0
 
 
 def _tightened(area: Area, rows: Rows, traces: RowTraces, mm: float) -> Area:
@@ -371,24 +437,25 @@ def _leads(
     return leads_of_rows(line, places, px_per_mv=px_per_mv, px_per_s=across * PAPER_SPEED)
 
 
-def _timed(rows: Rows, mm: float) -> Rows:
-    """Correct where the traces begin by how long a row of leads is.
+def _timed(rows: Rows, mm: float) -> list[Rows]:
+    """Correct where the traces begin and end by how long a row of leads is.
 
     A calibration pulse taken for trace, or a noisy start taken for a pulse, makes the rows longer
     or shorter than carts print them. After a pulse the beginning is certain; else where they end
-    is seen more clearly.
+    is seen more clearly, as a rule: a second answer is for traces that do not fit the first.
     """
     length = (rows.right - rows.left) / mm
     usual = ROW_SECONDS * PAPER_SPEED
     low, high = usual - SHORT_ROW_MM, usual + LONG_ROW_MM
     if low <= length <= high or not 0.8 * usual < length < 1.2 * usual:
-        return rows
+        return [rows]
     if low <= length - rows.spare / mm <= high:  # it was the grid that went on, or its frame
-        return rows._replace(right=rows.right - rows.spare)
+        return [rows._replace(right=rows.right - rows.spare)]
+    width = rows.baselines.shape[1]
+    begun = rows._replace(right=min(float(width), rows.left + usual * mm))
     if any(0 <= rows.left - pulse.right < PULSE_GAP_MM * mm for pulse in rows.pulses[:1]):
-        width = rows.baselines.shape[1]
-        return rows._replace(right=min(float(width), rows.left + usual * mm))
-    return rows._replace(left=max(0.0, rows.right - usual * mm))
+        return [begun]
+    return [rows._replace(left=max(0.0, rows.right - usual * mm)), begun]
 
 
 def _gain(rows: Rows, mm: float) -> float:

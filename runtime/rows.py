@@ -127,7 +127,7 @@ def find_rows(long: Runs, mm: float, *, flat: bool = False) -> Rows | None:
     twice = _doubled_middles(long)
     if not flat:
         peaks = [peak for peak in peaks if not _is_rule(long, twice, (peak[1] + 0.5) * step, mm)]
-    places = _completed(_neighbours(_row_places(peaks)))
+    places = _completed(_regular(_neighbours(_row_places(peaks))))
     if not places:
         return None
     levels = _levels(twice, (np.array(places) + 0.5) * step, 3 * step)
@@ -307,6 +307,21 @@ def _neighbours(places: list[int]) -> list[int]:
         if not (far[0] or far[-1]):
             break
         places = places[1:] if far[0] else places[:-1]
+    return places
+
+
+def _regular(places: list[int]) -> list[int]:
+    """Leave out what lies between two rows that are as far apart as neighbours are: a fold.
+
+    A number of rows that carts print is left as it is: their waves may hide the baselines.
+    """
+    while len(places) >= LEAST_REGULAR and len(places) not in KNOWN_ROWS:
+        gaps = np.diff(places)
+        usual = np.array([median(np.delete(gaps, [k, k + 1])) for k in range(len(gaps) - 1)])
+        between = indices(np.abs(gaps[:-1] + gaps[1:] - usual) <= UNEVEN * usual)
+        if between.size == 0:
+            break
+        del places[between[0] + 1]
     return places
 
 

@@ -291,6 +291,7 @@ def test_golden_pages_are_answered_anew_and_the_weights_stay(workshop, export, c
     manifest = json.loads(before["manifest.json"])
     for page in manifest["golden"]:  # as another release would have answered
         page["probabilities"] = dict.fromkeys(page["probabilities"], 0.2)
+    manifest["quality"]["page"]["min_sharpness"] = 0.1  # and refused
     (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     assert max(page.drift for page in verify_bundle(load_bundle(bundle))) > 0.01
     assert cli.main(["golden", str(bundle)]) == 0

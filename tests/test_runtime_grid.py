@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from runtime import grid
 from runtime.grid import grid_scale
 
 
@@ -42,6 +43,17 @@ def test_the_scale_of_a_page_that_was_cut_off(shown: float, fine: int) -> None:
     light = paper(px_per_mm, (700, round(shown * 250 * px_per_mm)), fine=fine)
     found = grid_scale(light, shown * px_per_mm)
     assert found == pytest.approx((px_per_mm, px_per_mm), rel=0.01)
+
+
+def test_a_page_that_shows_no_cut_is_taken_for_cut_on_better_grounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bold lines 2.5 times as far apart, not much above what chance gives."""
+    faint = grid._Pitch(4.0, 50.0, (5.0, 0.0, 0.0))
+    monkeypatch.setattr(grid, "_pitch", lambda *_: faint)
+    light = paper(4.0, (400, 1000), fine=0)
+    assert grid_scale(light, 4.0, cut=True) == (10.0, 10.0)
+    assert grid_scale(light, 4.0, cut=False) == (4.0, 4.0)
 
 
 def test_noise_has_no_scale() -> None:

@@ -13,6 +13,7 @@ from runtime.layout import (
     _Motion,
     choose_layout,
     disagreement,
+    slant_of,
 )
 from runtime.page import page_from_image
 from runtime.panel import find_panel
@@ -115,6 +116,26 @@ def test_a_line_of_print_is_no_rhythm_strip() -> None:
     rows[3, 1700:4300] = np.nan
     choice = choose_layout(rows)
     assert (choice.layout, choice.first) == ("3x4", 0)
+
+
+@pytest.mark.parametrize("layout", ["3x4", "6x2+1", "12x1"])
+@pytest.mark.parametrize("slant", [-0.05, -0.01, 0.0, 0.02])
+def test_a_slant_of_the_rows_is_found(layout: str, slant: float) -> None:
+    rows = rows_of(layout)[:, ::5]  # 1000 px wide
+    levels = 100.0 * np.arange(len(rows))
+    moved = np.stack(
+        [np.roll(row, -round(slant * level)) for row, level in zip(rows, levels, strict=True)]
+    )
+    found, fit = slant_of(moved, levels, ARRANGEMENTS[layout])
+    assert found == pytest.approx(slant, abs=0.0051)
+    assert fit < 0.1
+
+
+def test_rows_without_limb_leads_have_no_slant() -> None:
+    rows = np.full((3, 1000), np.nan)
+    slant, fit = slant_of(rows, np.array([0.0, 100.0, 200.0]), ARRANGEMENTS["3x4"])
+    assert slant == 0.0
+    assert np.isnan(fit)
 
 
 def test_unrelated_rows_are_unknown_rather_than_guessed() -> None:

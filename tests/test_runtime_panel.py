@@ -17,10 +17,19 @@ from PIL import Image
 from runtime.ink import runs_of
 from runtime.page import Page, open_document, page_from_image
 from runtime.panel import LAYOUTS, Panel, find_panel
+from runtime.plausibility import margin_mm, measure_leads
 from runtime.preprocess import Preprocess
 from runtime.rows import find_rows, long_strokes, refine_rows
 from runtime.strokes import strokes_of
-from train.draw import Heart, Recording, Truth, draw_page, synthesise
+from train.draw import (
+    Heart,
+    Recording,
+    Truth,
+    draw_page,
+    encode_page,
+    heart_of_class,
+    synthesise,
+)
 from train.reading.geometry import overlap
 
 
@@ -153,6 +162,35 @@ def test_specks_of_a_broken_line_are_joined() -> None:
     assert len(panel.leads) == 12
 
 
+def faxed(style: str, number: int, layout: str) -> tuple[Page, Panel]:
+    """A page as the fax machine gives it, and its panel."""
+    page = draw_page(recording(), style, number, layout=layout, capture="fax", interpretation=None)
+    with open_document(encode_page(*page)[0]) as document:
+        read = document.read(1)
+    return read, find_panel(read)
+
+
+def test_waves_that_tangle_on_six_rows_are_told_apart() -> None:
+    """R waves of 5 mV go through two other rows."""
+    heart = synthesise(heart_of_class("myocardial_infarction", 1), 1)
+    large = replace(heart, values=3 * heart.values)
+    page, _ = draw_page(large, "report", 3, layout="6x2+1", interpretation=None)
+    assert find_panel(page_from_image(page)).layout == "6x2+1"
+
+
+def test_rows_that_begin_along_a_slanted_line_are_read_as_of_one_time() -> None:
+    """A fax without grid: nothing but the leads' laws tells that it is a little turned."""
+    _, panel = faxed("plain", 1, "3x4")
+    assert panel.layout == "3x4"
+    assert measure_leads(panel.leads).limb_residual < 0.5
+
+
+def test_a_grid_that_is_lost_among_the_traces_does_not_end_them() -> None:
+    page, panel = faxed("coarse", 8, "6x2")
+    assert panel.layout == "6x2"
+    assert margin_mm(page, panel) > 15.0
+
+
 def levels_found(levels: Sequence[int], height: int = 1000) -> list[float]:
     """Baselines of the rows that are found where wavy lines lie on these levels."""
     mask = np.zeros((height, 800), dtype=bool)
@@ -176,6 +214,17 @@ def test_rows_that_waves_hide_are_where_twelve_even_rows_lack_them(hidden: tuple
     levels = np.arange(60, 780, 60)
     found = levels_found(np.delete(levels, hidden).tolist(), height=800)
     assert found == pytest.approx(levels.tolist(), abs=8)
+
+
+def test_a_fold_between_two_rows_is_none_of_them() -> None:
+    """Five rows are no layout; four evenly spaced ones are."""
+    rows = [200, 330, 460, 590]
+    assert levels_found([*rows[:3], 540, rows[3]]) == pytest.approx(rows, abs=8)
+
+
+def test_a_number_of_rows_that_carts_print_is_left_as_it_is() -> None:
+    rows = [200, 330, 460, 540, 590, 720]
+    assert levels_found(rows) == pytest.approx(rows, abs=8)
 
 
 def test_rows_that_make_no_twelve_are_left_as_they_are() -> None:

@@ -201,6 +201,7 @@ class TestPanel:
             {"min_above_mm": 900.0, "min_beside_mm": 0.0},
             {"min_row_s": 11.0},
             {"sharp": 50.0, "max_limb_residual_blurred": 0.0},
+            {"sharp": 50.0, "min_coverage_blurred": 1.1},
             {"low": 9.0, "max_limb_residual_low": 0.0},
             {"min_roughness": 0.9},
             {"wide": 0.1, "max_limb_residual_wide": 0.0},

@@ -11,7 +11,7 @@ from runtime import area, panel, reading
 from runtime.ink import darkness_of, ink_threshold
 from runtime.page import page_from_image
 from runtime.pulse import Pulse
-from runtime.reading import Reading, _pulses_deny, _read_ink, read_upright
+from runtime.reading import Reading, _pulses_deny, _read_ink, _timed, read_upright
 from runtime.rows import Rows
 from train.draw import Heart, draw_page, synthesise
 
@@ -32,6 +32,37 @@ def test_twelve_leads_that_agree_fit() -> None:
     reading = read("6x2")
     assert reading.fits
     assert reading.coverage > 0.95
+
+
+def test_traces_too_small_for_a_page_do_not_fit() -> None:
+    assert not read("6x2")._replace(px_per_mm=1.2).fits
+
+
+def test_rows_that_are_too_long_may_begin_late_or_end_early() -> None:
+    """By 7 mm: a frame beside them, or a noisy start."""
+    rows, mm = read("6x2").rows, read("6x2").px_per_mm
+    whole = rows.left, rows.left + 257 * mm
+    late, early = _timed(rows._replace(left=whole[0], right=whole[1], pulses=()), mm)
+    assert (late.left, late.right) == (pytest.approx(whole[1] - 250 * mm), whole[1])
+    assert (early.left, early.right) == (whole[0], pytest.approx(whole[0] + 250 * mm))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_laws_tell_on_which_side_rows_are_too_long(
+    side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = read("3x4")
+    grown = 7 * whole.px_per_mm * np.array([side == "left", side == "right"])
+    refined = reading.refine_rows
+
+    def longer(*args, **options):
+        rows = refined(*args, **options)
+        return rows._replace(left=rows.left - grown[0], right=rows.right + grown[1], pulses=())
+
+    monkeypatch.setattr(reading, "refine_rows", longer)
+    found = read("3x4")
+    assert found.layout == "3x4"
+    assert found.rows.left == pytest.approx(whole.rows.left, abs=1.5 * whole.px_per_mm)
 
 
 def test_traces_of_a_page_on_its_side_do_not_fit() -> None:
@@ -77,6 +108,38 @@ def test_the_first_reading_of_a_slanted_page_is_the_last_resort(
     found = panel.find_panel(page)
     assert found.layout == "12x1"
     assert len(found.leads) == 12
+
+
+def holey(reading: Reading) -> Reading:
+    """A reading of which a third of the leads' columns has no ink."""
+    gaps = (lead.top.copy() for lead in reading.leads)
+    leads = []
+    for lead, top in zip(reading.leads, gaps, strict=True):
+        top[::3] = np.nan
+        leads.append(lead._replace(top=top))
+    return reading._replace(leads=tuple(leads))
+
+
+def test_a_late_look_keeps_to_the_layout_that_was_told() -> None:
+    late, told = read("6x2")._replace(fit=0.2), read("12x1")._replace(fit=0.6)
+    assert panel._believed(late, 0, [])
+    assert panel._believed(late, 0, [told._replace(layout="6x2")])
+    assert not panel._believed(late, 0, [told])
+    assert not panel._believed(late, 90, [])
+    assert not panel._believed(None, 0, [])
+
+
+def test_a_late_look_that_is_certain_is_believed() -> None:
+    """A heart of low voltage: its rows lie still, and the page on its side fits by chance."""
+    late, told = read("6x2")._replace(fit=0.05), read("12x1")._replace(fit=0.6)
+    assert panel._believed(late, 0, [told])
+    assert panel._believed(late, 90, [told])
+    assert not panel._believed(holey(late), 0, [told])
+
+
+def test_what_is_full_of_gaps_tells_no_layout() -> None:
+    late, told = read("6x2")._replace(fit=0.2), read("12x1")._replace(fit=0.05)
+    assert panel._believed(late, 0, [holey(told)])
 
 
 @pytest.mark.parametrize(

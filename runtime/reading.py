@@ -17,7 +17,7 @@ from runtime.limbs import LIMB_LEADS, agreeing
 from runtime.pen import thin_line
 from runtime.quantile import median, medians
 from runtime.record import Record
-from runtime.rows import find_rows, long_strokes, refine_rows, without_rules
+from runtime.rows import find_rows, go_on, long_strokes, refine_rows, without_rules
 from runtime.strokes import Strokes, strokes_of
 from runtime.trace import (
     LeadPlace,
@@ -56,8 +56,9 @@ CONVINCING_COVERAGE = 0.85
 #: Traces that are shorter are a part of them, or something else: below this scale (px/mm) of the
 #: picture, which has some hundred px a side, a page cannot be read.
 COARSEST = 1.3
-#: Rows that end further (mm) from the edges of the picture do not look cut off by them.
-EDGE_MM = 5.0
+#: Rows that end further (mm) from the edges of the picture do not look cut off by them; measured
+#: with a scale that is up to 2.5 times too small if they are.
+EDGE_MM = 15.0
 #: Slope of the baselines (px/px) up to which a picture counts as level: 0.2 degrees.
 LEVEL_SLOPE = 0.0035
 #: Rows begin along a slanted line where the leads then fit better by this factor.
@@ -67,6 +68,8 @@ TOGETHER = 0.6
 #: Rows are up to this much shorter or longer than 250 mm (247.8 to 251.2 mm on the pages of ecg5).
 SHORT_ROW_MM = 3.5
 LONG_ROW_MM = 2.0
+#: Beside the traces a frame or a sheet's edge is no further away than this (mm).
+BESIDE_MM = 16.0
 #: A trace begins within this distance (mm) of its calibration pulse.
 PULSE_GAP_MM = 5.0
 #: Lines between leads reach up to this far (mm) beyond the traces.
@@ -251,6 +254,8 @@ def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Re
         other = _followed(darkness, strokes, spans[1], across, px_per_mm)
         if other.choice.layout in ARRANGEMENTS and not other.choice.fit >= choice.fit:
             rows, borders, traces, choice = other
+    if printed.captured and choice.layout in ARRANGEMENTS and go_on(strokes, rows, across):
+        choice = choice._replace(layout="unknown", nearest=choice.layout)
     leads: tuple[LeadTrace, ...] = ()
     slant = _slant(traces, rows, choice) if printed.captured else 0.0
     if choice.layout in ARRANGEMENTS:
@@ -455,7 +460,8 @@ def _timed(rows: Rows, mm: float) -> list[Rows]:
     begun = rows._replace(right=min(float(width), rows.left + usual * mm))
     if any(0 <= rows.left - pulse.right < PULSE_GAP_MM * mm for pulse in rows.pulses[:1]):
         return [begun]
-    return [rows._replace(left=max(0.0, rows.right - usual * mm)), begun]
+    ended = rows._replace(left=max(0.0, rows.right - usual * mm))
+    return [ended, begun] if high < length < usual + BESIDE_MM else [ended]
 
 
 def _gain(rows: Rows, mm: float) -> float:

@@ -18,7 +18,7 @@ from runtime.strokes import Strokes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Rows", "find_rows", "long_strokes", "refine_rows", "without_rules"]
+__all__ = ["Rows", "find_rows", "go_on", "long_strokes", "refine_rows", "without_rules"]
 
 #: The page is looked at in this many vertical strips.
 STRIPS = 32
@@ -41,6 +41,12 @@ FRAME_MM = 1.2
 END_SHARE = 0.25
 #: Rows lie at least this far apart (mm); the closest seen on a real page are 10 mm apart.
 ROW_DISTANCE_MM = 6.0
+#: Traces go on behind the rows' ends where in so much (mm) behind them, or behind the pulses before
+#: them, most rows have ink in more than this share of the columns: next to a trace it is less than
+#: 0.3, within it more than 0.7.
+ON_MM = 30.0
+MARGIN_MM = 3.0
+ON_SHARE = 0.4
 #: From this many rows on, one that lies further off than so many usual gaps is none of them.
 LEAST_REGULAR = 4
 FAR_GAPS = 2.3
@@ -172,6 +178,24 @@ def refine_rows(
     pulses = find_pulses(strokes.runs, baselines, mm)
     left, right, spare = _ends(strokes, long, baselines, pulses, mm, captured)
     return Rows(baselines, levels, left, right, pulses, spare)
+
+
+def go_on(strokes: Strokes, rows: Rows, mm: float) -> bool:
+    """Tell whether most rows have ink behind their ends, where a broken line was lost.
+
+    Parameters
+    ----------
+    strokes : Strokes
+        Of the ink.
+    rows : Rows
+    mm : float
+        Working px per mm.
+    """
+    runs = strokes.runs.where(strokes.widths >= PIECE_MM * mm)
+    most = _rows_at(runs, rows.baselines, mm) >= max(1.0, 0.5 * len(rows.levels))
+    first, last = int(rows.left - PULSE_ZONE_MM * mm), int(rows.right + MARGIN_MM * mm)
+    beyond = most[max(0, int(first - ON_MM * mm)) : max(0, first)], most[last:][: int(ON_MM * mm)]
+    return any(len(part) > ON_MM * mm / 2 and part.mean() > ON_SHARE for part in beyond)
 
 
 def long_strokes(strokes: Strokes, mm: float, *, flat: bool = False) -> Runs:

@@ -79,6 +79,7 @@ def write(root: Path) -> None:
     """Write the RUN folder."""
     from runtime.labels import LABELS
     from runtime.preprocess import Preprocess
+    from runtime.quality import QualityLimits
     from train import baselines
 
     tensors, labels, folds = pages()
@@ -140,7 +141,7 @@ def write(root: Path) -> None:
                 "decision-tree", "skops", decision, 2.0, False, features=baseline.features.to_json()
             ),
         },
-        "quality": {},
+        "quality": {"page": QualityLimits().to_manifest()},
     }
     (root / "run.json").write_text(json.dumps(record), encoding="utf-8")
 

@@ -19,7 +19,7 @@ from runtime.page import Page, open_document, page_from_image
 from runtime.panel import LAYOUTS, Panel, find_panel
 from runtime.plausibility import margin_mm, measure_leads
 from runtime.preprocess import Preprocess
-from runtime.rows import find_rows, long_strokes, refine_rows
+from runtime.rows import find_rows, go_on, long_strokes, refine_rows
 from runtime.strokes import strokes_of
 from train.draw import (
     Heart,
@@ -336,6 +336,23 @@ def test_rows_end_with_their_traces(beside: str) -> None:
     late = beside == "late pulses"
     assert rows.left == pytest.approx(139.0 if late else 20.0, abs=3 if late else 0)
     assert rows.right == (421.0 if late else 321.0)
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "goes_on"),
+    [(20, 780, False), (70, 780, False), (20, 740, False), (20, 500, True), (360, 780, True)],
+)
+def test_rows_that_end_among_their_traces_go_on(begins: int, ends: int, goes_on: bool) -> None:
+    """What is as short as a pulse before them, or as some letters behind them, is no trace."""
+    mask = np.zeros((260, 1000), dtype=bool)
+    x = np.arange(20, 780)
+    for level in (40, 100, 160, 220):
+        y = level + np.rint(6 * np.sin(x / 9)).astype(int)
+        mask[y, x] = mask[y + 1, x] = x % 40 > 3  # in pieces
+    strokes = strokes_of(runs_of(mask))
+    levels = np.array([40.0, 100.0, 160.0, 220.0])
+    rows = refine_rows(strokes, strokes.runs, levels, mm=4.0)
+    assert go_on(strokes, rows._replace(left=begins, right=ends), mm=4.0) == goes_on
 
 
 @pytest.mark.parametrize("desk", [0, 400])

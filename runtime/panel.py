@@ -180,14 +180,16 @@ def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float
         if reading is not None and reading.upside_down < reading.fit and not reading.slant:
             turned = turn + 180
             reading = read_upright(_turned(picture, turned), captured=captured, flat=flat)
-        to_upright = _turning(size, turned) @ matrix
+        seen, to_upright = _turned(picture, turned), _turning(size, turned) @ matrix
         if reading is not None and reading.slant:
-            shear, sheared = _shear(reading.slant, _turned(picture, turned).shape)
-            picture = warp(darkness, shear @ to_upright, sheared)
-            picture = _softened(picture) if joined else picture
-            again = read_upright(picture, captured=True, flat=flat)
+            shear, sheared = _shear(reading.slant, seen.shape)
+            straighter = warp(darkness, shear @ to_upright, sheared)
+            straighter = _softened(straighter) if joined else straighter
+            again = read_upright(straighter, captured=True, flat=flat)
             if _improves(again, reading):
-                reading, to_upright = again, shear @ to_upright
+                reading, seen, to_upright = again, straighter, shear @ to_upright
+        if reading is not None and reading.fits and captured and not joined:
+            reading = _joined(reading, seen, flat=flat)
         if flat and not _believed(reading, turn, [one for one, _ in found]):
             continue
         found.append((reading, to_upright))
@@ -213,6 +215,17 @@ def _improves(again: Reading | None, reading: Reading) -> bool:
     if again is None or again.layout not in ARRANGEMENTS or again.fit >= reading.fit:
         return False
     return again.layout == reading.layout or reading.layout not in ARRANGEMENTS
+
+
+def _joined(reading: Reading, seen: NDArray[np.uint8], *, flat: bool) -> Reading:
+    """Read an upright scan softened, too, where its leads fit but not beyond doubt.
+
+    On a fax lines that go on otherwise come in specks. Twelve rows are too close for that.
+    """
+    if reading.fit < CERTAIN or ARRANGEMENTS[reading.layout].columns == 1:
+        return reading
+    again = read_upright(_softened(seen), captured=True, flat=flat)
+    return again if again is not None and _improves(again, reading) else reading
 
 
 def _believed(reading: Reading | None, turn: int, earlier: list[Reading | None]) -> bool:

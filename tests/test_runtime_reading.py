@@ -120,6 +120,34 @@ def holey(reading: Reading) -> Reading:
     return reading._replace(leads=tuple(leads))
 
 
+@pytest.mark.parametrize(
+    ("layout", "fit", "soft_fit", "looked_at_again", "taken"),
+    [
+        ("6x2", 0.2, 0.05, True, True),
+        ("6x2", 0.2, 0.3, True, False),
+        ("6x2", 0.05, 0.01, False, False),
+        ("12x1", 0.2, 0.05, False, False),
+    ],
+)
+def test_scans_whose_leads_hardly_fit_are_read_softened_too(
+    layout: str,
+    fit: float,
+    soft_fit: float,
+    looked_at_again: bool,
+    taken: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sharp, soft = read(layout)._replace(fit=fit), read(layout)._replace(fit=soft_fit)
+    pictures = []
+    monkeypatch.setattr(
+        panel, "read_upright", lambda picture, **_: pictures.append(picture) or soft
+    )
+    found = panel._joined(sharp, darkness(layout), flat=False)
+    assert found is (soft if taken else sharp)
+    assert len(pictures) == looked_at_again
+    assert not any(np.array_equal(picture, darkness(layout)) for picture in pictures)
+
+
 def test_a_late_look_keeps_to_the_layout_that_was_told() -> None:
     late, told = read("6x2")._replace(fit=0.2), read("12x1")._replace(fit=0.6)
     assert panel._believed(late, 0, [])

@@ -75,8 +75,8 @@ PULSE_GAP_MM = 5.0
 #: Lines between leads reach up to this far (mm) beyond the traces.
 SLACK_MM = 8.0
 #: Layouts whose rows are crowded, so that waves run into each other and are untangled
-#: (:mod:`runtime.tangles`); on the others what was read run by run stays, as it does for the pages
-#: that models were fitted on (docs/experiments.md).
+#: (:mod:`runtime.tangles`); on the others what was read run by run stays if it fits, as it does for
+#: the pages that models were fitted on (docs/experiments.md).
 CROWDED = ("12x1", "3x4+3")
 #: Numbers of columns of leads that a page may have; each divides the largest.
 COLUMNS = (2, 4)

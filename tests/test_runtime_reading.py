@@ -34,6 +34,17 @@ def test_twelve_leads_that_agree_fit() -> None:
     assert reading.coverage > 0.95
 
 
+@pytest.mark.parametrize(("captured", "layout"), [(True, "unknown"), (False, "6x2")])
+def test_rows_of_a_scan_that_go_on_behind_their_ends_are_none(
+    captured: bool, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "go_on", lambda *_: True)
+    found = read_upright(darkness("6x2"), captured=captured)
+    assert found is not None
+    assert found.layout == layout
+    assert len(found.leads) == (0 if captured else 12)
+
+
 def test_traces_too_small_for_a_page_do_not_fit() -> None:
     assert not read("6x2")._replace(px_per_mm=1.2).fits
 

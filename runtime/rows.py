@@ -337,9 +337,10 @@ def _neighbours(places: list[int]) -> list[int]:
 def _regular(places: list[int]) -> list[int]:
     """Leave out what lies between two rows that are as far apart as neighbours are: a fold.
 
-    A number of rows that carts print is left as it is: their waves may hide the baselines.
+    A number of rows that carts print is left as it is, for their waves may hide the baselines, and
+    so are many more: those are letters of a page on its side.
     """
-    while len(places) >= LEAST_REGULAR and len(places) not in KNOWN_ROWS:
+    while LEAST_REGULAR <= len(places) <= MOST_ROWS + 1 and len(places) not in KNOWN_ROWS:
         gaps = np.diff(places)
         usual = np.array([median(np.delete(gaps, [k, k + 1])) for k in range(len(gaps) - 1)])
         between = indices(np.abs(gaps[:-1] + gaps[1:] - usual) <= UNEVEN * usual)

@@ -222,6 +222,11 @@ def test_a_fold_between_two_rows_is_none_of_them() -> None:
     assert levels_found([*rows[:3], 540, rows[3]]) == pytest.approx(rows, abs=8)
 
 
+def test_many_more_rows_than_carts_print_are_left_as_they_are() -> None:
+    rows = [100, 130, *range(160, 160 + 13 * 60, 60)]
+    assert len(levels_found(rows)) == len(rows)
+
+
 def test_a_number_of_rows_that_carts_print_is_left_as_it_is() -> None:
     rows = [200, 330, 460, 540, 590, 720]
     assert levels_found(rows) == pytest.approx(rows, abs=8)

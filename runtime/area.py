@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runtime.arrays import indices, sums_of_parts, true_cells
+from runtime.arrays import indices, sums_of_parts
 from runtime.extent import extent_of_lines
 from runtime.frame import frame_around
 from runtime.grid import grid_scale
 from runtime.ink import bare_paper
-from runtime.quantile import median, quantile
+from runtime.quantile import quantile
 from runtime.record import Record
+from runtime.rows import trace_between
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,11 +38,6 @@ LABEL_MM = 11.0
 PRINT_MM = 15.0
 #: What ends further (mm) within the traces than this may be no grid.
 CUT_MM = 3.0
-#: Where the traces go on for so long (mm) beside it, it is but a part of the grid: the usual row
-#: has ink near its baseline (mm) in more than this share of the columns there.
-LOST_MM = 15.0
-NEAR_MM = 5.0
-MOST_INKED = 0.5
 #: A frame is this far (mm) from the baselines of the first and the last row.
 CLEAR_MM = 3.0
 #: Bold lines are up to this thick (mm).
@@ -122,8 +118,9 @@ def panel_area(
     mm = (rows.right - rows.left) / ROW_MM
     own = _trace_area(runs, long, rows, mm)
     area = _grid_area(darkness, mask, rows, mm, noisy=noisy, whole=whole)
-    if area is not None and _goes_on(long, rows, area, mm):
-        area = None
+    sides = () if area is None else ((rows.left, area.left), (area.right, rows.right))
+    if any(trace_between(long, rows, first, last, mm) for first, last in sides):
+        area = None  # a part of the grid: the rest was lost on the way
     if area is None and noisy:
         area = _framed(darkness, own, rows, mm)
     return own if area is None or _has_print(runs, area, own, rows, mm) else area
@@ -188,26 +185,6 @@ def _grid_ends(
         lost = (first > core.top, last < core.bottom) if whole else (False, False)
         return dark[0] if lost[0] else first, dark[1] if lost[1] else last
     return dark if _has_grid(darkness, mask, core, mm) else None
-
-
-def _goes_on(long: Runs, rows: Rows, area: Area, mm: float) -> bool:
-    """Tell whether the rows' ink goes on to the left or right of an area, in most of the rows."""
-    sides = ((rows.left, area.left), (area.right, rows.right))
-    return any(
-        last - first > LOST_MM * mm and _inked(long, rows, int(first), int(last), mm) > MOST_INKED
-        for first, last in sides
-    )
-
-
-def _inked(long: Runs, rows: Rows, first: int, last: int, mm: float) -> float:
-    """Return in which share of some columns the usual row has ink of a long stroke."""
-    runs = long.columns(first, last)
-    middle = (runs.top + runs.bottom) / 2
-    near = np.abs(middle - rows.levels[:, None]) < NEAR_MM * mm
-    inked = np.zeros((len(rows.levels), last - first), dtype=bool)
-    row, run = true_cells(near)
-    inked[row, runs.x[run] - first] = True
-    return median(inked.mean(axis=1))
 
 
 def _has_grid(darkness: NDArray[np.uint8], mask: NDArray[np.bool_], core: Area, mm: float) -> bool:

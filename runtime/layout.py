@@ -22,6 +22,7 @@ __all__ = [
     "Choice",
     "choose_layout",
     "disagreement",
+    "fits_better",
     "slant_of",
 ]
 
@@ -312,6 +313,11 @@ def disagreement(rows: NDArray[np.float64], arrangement: Arrangement) -> float:
         if energy > 0:
             values.append(float(np.square(terms.sum(axis=0)).sum()) / energy)
     return float(np.add.reduce(values)) / len(values) if values else float("nan")
+
+
+def fits_better(fit: float, than: float) -> bool:
+    """Tell whether a disagreement is less than another; any is that was measured than NaN."""
+    return fit < than or (math.isnan(than) and not math.isnan(fit))
 
 
 def slant_of(

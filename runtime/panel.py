@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from runtime.ink import darkness_of
-from runtime.layout import ARRANGEMENTS, CERTAIN, LAYOUTS
+from runtime.layout import ARRANGEMENTS, CERTAIN, LAYOUTS, fits_better
 from runtime.reading import CONVINCING_COVERAGE, Reading, read_upright
 from runtime.record import Record
 from runtime.trace import LeadTrace
@@ -78,6 +78,19 @@ class Panel(Record):
     scale_source: str
     leads: tuple[LeadTrace, ...]
     reasons: tuple[str, ...]
+
+
+class _Sheet(Record):
+    """A picture that did not fit at first sight: its darkness, as it is and straightened.
+
+    `matrix` maps the one to the other, px; `captured` tells whether it was not straight: a scan or
+    a photo.
+    """
+
+    darkness: NDArray[np.uint8]
+    straight: NDArray[np.uint8]
+    matrix: NDArray[np.float64]
+    captured: bool
 
 
 def find_panel(page: Page) -> Panel:
@@ -164,42 +177,61 @@ def _read(darkness: NDArray[np.uint8]) -> tuple[Reading | None, NDArray[np.float
     if first is not None and first.fits and abs(steep.slope) < STRAIGHT_SLOPE:
         return first, np.eye(3)  # the traces wander; the page is straight
     level = level_lines(darkness)
-    found: list[tuple[Reading | None, NDArray[np.float64]]] = [(first, np.eye(3))]
     if upright and level.negligible(height / 2):
-        matrix, size, straight = np.eye(3), (width, height), darkness
-        captured = False
+        sheet = _Sheet(darkness, darkness, np.eye(3), captured=False)
     else:
         matrix, size = straightening((width, height), level, steep)
-        straight = warp(darkness, matrix, size)
-        captured = True
+        sheet = _Sheet(darkness, warp(darkness, matrix, size), matrix, captured=True)
+    found: list[tuple[Reading | None, NDArray[np.float64]]] = [(first, np.eye(3))]
     for number, (turn, flat, joined) in enumerate(LOOKS):
-        picture = _softened(straight) if joined else straight
-        reading, turned = first, turn
-        if number or captured:
-            reading = read_upright(_turned(picture, turn), captured=captured, flat=flat)
-        if reading is not None and reading.upside_down < reading.fit and not reading.slant:
-            turned = turn + 180
-            reading = read_upright(_turned(picture, turned), captured=captured, flat=flat)
-        seen, to_upright = _turned(picture, turned), _turning(size, turned) @ matrix
-        if reading is not None and reading.slant:
-            shear, sheared = _shear(reading.slant, seen.shape)
-            straighter = warp(darkness, shear @ to_upright, sheared)
-            straighter = _softened(straighter) if joined else straighter
-            again = read_upright(straighter, captured=True, flat=flat)
-            if _improves(again, reading):
-                reading, seen, to_upright = again, straighter, shear @ to_upright
-        if reading is not None and reading.fits and captured and not joined:
-            reading = _joined(reading, seen, flat=flat)
+        seen = first if number == 0 and not sheet.captured else None
+        reading, to_upright = _look(sheet, turn, seen, flat=flat, joined=joined)
         if flat and not _believed(reading, turn, [one for one, _ in found]):
             continue
         found.append((reading, to_upright))
         if reading is not None and reading.fits:
             return reading, np.asarray(np.linalg.inv(to_upright), dtype=np.float64)
     doubts = [_doubt(reading) for reading, _ in found]
-    if captured:  # that picture was not straight
+    if sheet.captured:  # that picture was not straight
         doubts[0] += 1.0
     reading, to_upright = found[int(np.argmin(doubts))]
     return reading, np.asarray(np.linalg.inv(to_upright), dtype=np.float64)
+
+
+def _look(
+    sheet: _Sheet, turn: int, seen: Reading | None, *, flat: bool, joined: bool
+) -> tuple[Reading | None, NDArray[np.float64]]:
+    """Look at a sheet in one of the `LOOKS`; `seen` is what was read in this way before, if it was.
+
+    Returns
+    -------
+    reading : Reading or None
+        Turned upside down, made upright or softened where it then fits better.
+    to_upright : ndarray of float64, shape (3, 3)
+        Map from the picture to the one that was read, px.
+    """
+    captured = sheet.captured
+    straight = _softened(sheet.straight) if joined else sheet.straight
+    reading = seen
+    if seen is None:
+        reading = read_upright(_turned(straight, turn), captured=captured, flat=flat)
+    if reading is not None and reading.upside_down < reading.fit and not reading.slant:
+        turn += 180
+        reading = read_upright(_turned(straight, turn), captured=captured, flat=flat)
+    to_upright = _turning(straight.shape, turn) @ sheet.matrix
+    if reading is None:
+        return None, to_upright
+    upright = _turned(straight, turn)
+    if reading.slant:
+        shear, size = _shear(reading.slant, upright.shape)
+        sheared = warp(sheet.darkness, shear @ to_upright, size)
+        sheared = _softened(sheared) if joined else sheared
+        again = read_upright(sheared, captured=captured, flat=flat)
+        if again is not None and _improves(again, reading):
+            reading, upright, to_upright = again, sheared, shear @ to_upright
+    if captured and reading.fits and not joined:
+        reading = _joined(reading, upright, flat=flat)
+    return reading, to_upright
 
 
 def _shear(slant: float, shape: tuple[int, ...]) -> tuple[NDArray[np.float64], tuple[int, int]]:
@@ -210,11 +242,11 @@ def _shear(slant: float, shape: tuple[int, ...]) -> tuple[NDArray[np.float64], t
     return shear, (width + math.ceil(abs(aside)), height)
 
 
-def _improves(again: Reading | None, reading: Reading) -> bool:
+def _improves(again: Reading, reading: Reading) -> bool:
     """Tell whether a second reading is the better one: twelve leads of the layout that was told."""
-    if again is None or again.layout not in ARRANGEMENTS or again.fit >= reading.fit:
-        return False
-    return again.layout == reading.layout or reading.layout not in ARRANGEMENTS
+    told = reading.layout in ARRANGEMENTS
+    same = again.layout == reading.layout if told else again.layout in ARRANGEMENTS
+    return same and fits_better(again.fit, reading.fit)
 
 
 def _joined(reading: Reading, seen: NDArray[np.uint8], *, flat: bool) -> Reading:
@@ -264,9 +296,9 @@ def _turned(picture: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.rot90(picture, turn // 90))
 
 
-def _turning(size: tuple[int, int], turn: int) -> NDArray[np.float64]:
-    """Return the map of :func:`_turned` for a picture of this width and height."""
-    width, height = size
+def _turning(shape: tuple[int, ...], turn: int) -> NDArray[np.float64]:
+    """Return the map of :func:`_turned` for a picture of this shape."""
+    height, width = shape
     return {
         0: np.eye(3),
         90: np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, width], [0.0, 0.0, 1.0]]),

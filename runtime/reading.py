@@ -12,7 +12,14 @@ from runtime.arrays import indices
 from runtime.flanks import even_flanks
 from runtime.grid import grid_scale
 from runtime.ink import above_grid, bare_paper, ink_of, ink_threshold
-from runtime.layout import ARRANGEMENTS, CERTAIN, Choice, choose_layout, slant_of
+from runtime.layout import (
+    ARRANGEMENTS,
+    CERTAIN,
+    Choice,
+    choose_layout,
+    fits_better,
+    slant_of,
+)
 from runtime.limbs import LIMB_LEADS, agreeing
 from runtime.pen import thin_line
 from runtime.quantile import median, medians
@@ -53,8 +60,8 @@ PAGE_MM = 290.0
 CONVINCING_FIT = 0.25
 #: The same for the share of the leads' columns that have ink: traces taken sideways reach 0.80.
 CONVINCING_COVERAGE = 0.85
-#: Traces that are shorter are a part of them, or something else: below this scale (px/mm) of the
-#: picture, which has some hundred px a side, a page cannot be read.
+#: What is read at a coarser scale (px/mm) is a part of the traces or something else. A page would
+#: be refused at it (`runtime.quality.QualityLimits.min_px_per_mm`), so it is looked at again.
 COARSEST = 1.3
 #: Rows that end further (mm) from the edges of the picture do not look cut off by them; measured
 #: with a scale that is up to 2.5 times too small if they are.
@@ -252,7 +259,7 @@ def _read_rows(printed: _Print, found: Rows, *, whole: bool = False) -> tuple[Re
     enough = CERTAIN if printed.captured else CONVINCING_FIT
     if len(spans) > 1 and not choice.fit <= enough:
         other = _followed(darkness, strokes, spans[1], across, px_per_mm)
-        if other.choice.layout in ARRANGEMENTS and not other.choice.fit >= choice.fit:
+        if other.choice.layout in ARRANGEMENTS and fits_better(other.choice.fit, choice.fit):
             rows, borders, traces, choice = other
     if printed.captured and choice.layout in ARRANGEMENTS and go_on(strokes, rows, across):
         choice = choice._replace(layout="unknown", nearest=choice.layout)

@@ -18,7 +18,15 @@ from runtime.strokes import Strokes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Rows", "find_rows", "go_on", "long_strokes", "refine_rows", "without_rules"]
+__all__ = [
+    "Rows",
+    "find_rows",
+    "go_on",
+    "long_strokes",
+    "refine_rows",
+    "trace_between",
+    "without_rules",
+]
 
 #: The page is looked at in this many vertical strips.
 STRIPS = 32
@@ -41,12 +49,15 @@ FRAME_MM = 1.2
 END_SHARE = 0.25
 #: Rows lie at least this far apart (mm); the closest seen on a real page are 10 mm apart.
 ROW_DISTANCE_MM = 6.0
-#: Traces go on behind the rows' ends where in so much (mm) behind them, or behind the pulses before
-#: them, most rows have ink in more than this share of the columns: next to a trace it is less than
-#: 0.3, within it more than 0.7.
+#: Between two columns there is trace where most rows have ink in more than this share of what lies
+#: between, over more than so much (mm). Next to a trace it is less than 0.3, within it more than
+#: 0.7.
+TRACE_SHARE = 0.4
+TRACE_MM = 15.0
+#: Behind the ends of rows that were cut short trace is looked for from this distance (mm) on, and
+#: before them from the pulses on, over so much (mm).
+BEHIND_MM = 3.0
 ON_MM = 30.0
-MARGIN_MM = 3.0
-ON_SHARE = 0.4
 #: From this many rows on, one that lies further off than so many usual gaps is none of them.
 LEAST_REGULAR = 4
 FAR_GAPS = 2.3
@@ -180,6 +191,27 @@ def refine_rows(
     return Rows(baselines, levels, left, right, pulses, spare)
 
 
+def trace_between(runs: Runs, rows: Rows, first: float, last: float, mm: float) -> bool:
+    """Tell whether most rows go on between two columns.
+
+    Parameters
+    ----------
+    runs : Runs
+        Of the ink, without specks.
+    rows : Rows
+        Their ends do not matter.
+    first, last : float
+        Working px; what lies outside the picture is left out.
+    mm : float
+        Working px per mm.
+    """
+    first, last = max(0, int(first)), min(runs.size[0], int(last))
+    if last - first <= TRACE_MM * mm:
+        return False
+    counts = _rows_at(runs.columns(first, last), rows.baselines, mm)[first:last]
+    return bool((counts >= max(1.0, 0.5 * len(rows.levels))).mean() > TRACE_SHARE)
+
+
 def go_on(strokes: Strokes, rows: Rows, mm: float) -> bool:
     """Tell whether most rows have ink behind their ends, where a broken line was lost.
 
@@ -192,10 +224,11 @@ def go_on(strokes: Strokes, rows: Rows, mm: float) -> bool:
         Working px per mm.
     """
     runs = strokes.runs.where(strokes.widths >= PIECE_MM * mm)
-    most = _rows_at(runs, rows.baselines, mm) >= max(1.0, 0.5 * len(rows.levels))
-    first, last = int(rows.left - PULSE_ZONE_MM * mm), int(rows.right + MARGIN_MM * mm)
-    beyond = most[max(0, int(first - ON_MM * mm)) : max(0, first)], most[last:][: int(ON_MM * mm)]
-    return any(len(part) > ON_MM * mm / 2 and part.mean() > ON_SHARE for part in beyond)
+    before, behind = rows.left - PULSE_ZONE_MM * mm, rows.right + BEHIND_MM * mm
+    reach = ON_MM * mm
+    return trace_between(runs, rows, before - reach, before, mm) or trace_between(
+        runs, rows, behind, behind + reach, mm
+    )
 
 
 def long_strokes(strokes: Strokes, mm: float, *, flat: bool = False) -> Runs:

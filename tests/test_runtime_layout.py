@@ -13,6 +13,7 @@ from runtime.layout import (
     _Motion,
     choose_layout,
     disagreement,
+    fits_better,
     slant_of,
 )
 from runtime.page import page_from_image
@@ -116,6 +117,15 @@ def test_a_line_of_print_is_no_rhythm_strip() -> None:
     rows[3, 1700:4300] = np.nan
     choice = choose_layout(rows)
     assert (choice.layout, choice.first) == ("3x4", 0)
+
+
+@pytest.mark.parametrize(
+    ("fit", "than", "better"),
+    [(0.1, 0.2, True), (0.2, 0.1, False), (0.1, np.nan, True), (np.nan, 0.1, False)],
+)
+def test_what_cannot_be_measured_fits_no_better(fit: float, than: float, better: bool) -> None:
+    assert fits_better(fit, than) == better
+    assert not fits_better(np.nan, np.nan)
 
 
 @pytest.mark.parametrize("layout", ["3x4", "6x2+1", "12x1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
@@ -136,6 +137,7 @@ def holey(reading: Reading) -> Reading:
     [
         ("6x2", 0.2, 0.05, True, True),
         ("6x2", 0.2, 0.3, True, False),
+        ("6x2", 0.2, math.nan, True, False),
         ("6x2", 0.05, 0.01, False, False),
         ("12x1", 0.2, 0.05, False, False),
     ],

@@ -59,6 +59,14 @@ def test_rows_that_are_too_long_may_begin_late_or_end_early() -> None:
     assert (early.left, early.right) == (whole[0], pytest.approx(whole[0] + 250 * mm))
 
 
+@pytest.mark.parametrize("length", [230.0, 275.0])
+def test_rows_whose_length_no_frame_explains_begin_late_or_early(length: float) -> None:
+    """Half a page may fit by chance when its rows are cut where that suits them."""
+    rows, mm = read("6x2").rows, read("6x2").px_per_mm
+    (only,) = _timed(rows._replace(right=rows.left + length * mm, pulses=()), mm)
+    assert only.right == rows.left + length * mm
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_the_laws_tell_on_which_side_rows_are_too_long(
     side: str, monkeypatch: pytest.MonkeyPatch
